@@ -1,0 +1,1 @@
+"""What every other part of snnkit stands on: errors, files, trees, the chip table."""
