@@ -3,7 +3,7 @@
 Mapper, checks, quantiser, simulator, transforms, documentation and ``snnkit chips`` all read it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .errors import ConfigurationError, unknown_key_message
 
@@ -81,85 +81,75 @@ class Chip:
         return 2 ** (self.threshold_bits - 1) - 1
 
 
-_A2 = {
-    "core_version": 2,
-    "max_inputs": 16,
-    "max_hidden": 1000,
-    "max_outputs": 8,
-    "hidden_synapses": 2,
-    "max_input_expansion": 1000,
-    "max_output_expansion": 1000,
-    "max_fanout": 64,
-    "mean_fanout_per_synapse": 32,
-    "default_dt": 1e-3,
-    "default_clock": 50e6,
-}
+_A2 = Chip(
+    name="a2",
+    part="SYNS61201",
+    title="Xylo-Audio 2",
+    core_version=2,
+    max_inputs=16,
+    max_hidden=1000,
+    max_outputs=8,
+    hidden_synapses=2,
+    max_input_expansion=1000,
+    max_output_expansion=1000,
+    max_fanout=64,
+    mean_fanout_per_synapse=32,
+    has_bias=True,
+    hardware=True,
+    default_dt=1e-3,
+    default_clock=50e6,
+    samna_module="xyloCore2",
+    board="XyloA2TestBoard",
+)
 
-CHIPS: dict[str, Chip] = {
-    chip.name: chip
-    for chip in (
-        Chip(
-            **(_A2 | {"core_version": 1}),  # type: ignore[arg-type]
-            name="a1",
-            part="SYNS61300",
-            title="Xylo-Audio 1",
-            has_bias=False,
-            hardware=False,
-            samna_module=None,
-            board=None,
-        ),
-        Chip(
-            **_A2,  # type: ignore[arg-type]
-            name="a2",
-            part="SYNS61201",
-            title="Xylo-Audio 2",
-            has_bias=True,
-            hardware=True,
-            samna_module="xyloCore2",
-            board="XyloA2TestBoard",
-        ),
-        Chip(
-            name="a3",
-            part="SYNS65302",
-            title="Xylo-Audio 3",
-            core_version=2,
-            max_inputs=16,
-            max_hidden=992,
-            max_outputs=32,
-            hidden_synapses=2,
-            max_input_expansion=128,
-            max_output_expansion=128,
-            max_fanout=1024,
-            mean_fanout_per_synapse=32,
-            has_bias=True,
-            hardware=True,
-            default_dt=1e-3,
-            default_clock=50e6,
-            samna_module="xyloAudio3",
-            board="XyloAudio3TestBoard",
-        ),
-        Chip(
-            name="imu",
-            part="SYNS63300",
-            title="Xylo-IMU",
-            core_version=2,
-            max_inputs=16,
-            max_hidden=496,
-            max_outputs=16,
-            hidden_synapses=1,
-            max_input_expansion=128,
-            max_output_expansion=128,
-            max_fanout=512,
-            mean_fanout_per_synapse=64,
-            has_bias=True,
-            hardware=True,
-            default_dt=5e-3,
-            default_clock=50e6,
-            samna_module="xyloImu",
-            board="XyloImuTestBoard",
-        ),
-    )
-}
+_A1 = replace(
+    _A2,
+    name="a1",
+    part="SYNS61300",
+    title="Xylo-Audio 1",
+    core_version=1,
+    has_bias=False,
+    hardware=False,
+    samna_module=None,
+    board=None,
+)
+
+_A3 = replace(
+    _A2,
+    name="a3",
+    part="SYNS65302",
+    title="Xylo-Audio 3",
+    max_hidden=992,
+    max_outputs=32,
+    max_input_expansion=128,
+    max_output_expansion=128,
+    max_fanout=1024,
+    samna_module="xyloAudio3",
+    board="XyloAudio3TestBoard",
+)
+
+_IMU = Chip(
+    name="imu",
+    part="SYNS63300",
+    title="Xylo-IMU",
+    core_version=2,
+    max_inputs=16,
+    max_hidden=496,
+    max_outputs=16,
+    hidden_synapses=1,
+    max_input_expansion=128,
+    max_output_expansion=128,
+    max_fanout=512,
+    mean_fanout_per_synapse=64,
+    has_bias=True,
+    hardware=True,
+    default_dt=5e-3,
+    default_clock=50e6,
+    samna_module="xyloImu",
+    board="XyloImuTestBoard",
+)
+
+CHIPS: dict[str, Chip] = {chip.name: chip for chip in (_A1, _A2, _A3, _IMU)}
 
 
 def get_chip(chip: str | Chip) -> Chip:
