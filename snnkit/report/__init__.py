@@ -1,1 +1,40 @@
-"""To be filled."""
+"""The report of a run: its data, its figures, and one self-contained HTML page."""
+
+from typing import TYPE_CHECKING
+
+from snnkit.report.data import (
+    DeploymentRow,
+    Divergence,
+    EpochRecord,
+    Histogram,
+    ReportData,
+    Resource,
+    SampleTrace,
+    ShiftPoint,
+    Timing,
+)
+
+if TYPE_CHECKING:
+    from snnkit.report.page import render
+
+__all__ = [
+    "DeploymentRow",
+    "Divergence",
+    "EpochRecord",
+    "Histogram",
+    "ReportData",
+    "Resource",
+    "SampleTrace",
+    "ShiftPoint",
+    "Timing",
+    "render",
+]
+
+
+def __getattr__(name: str) -> object:
+    # The page needs matplotlib and jinja2; the data must load without them.
+    if name == "render":
+        from snnkit.report.page import render
+
+        return render
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
