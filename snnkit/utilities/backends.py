@@ -8,6 +8,7 @@ are looked at.
 import os
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
@@ -199,18 +200,18 @@ def _has_files(spec: ModuleSpec, endings: tuple[str, ...]) -> bool:
     )
 
 
-def numba_cache(package_folder: str | Path) -> NumbaCache:
-    """Say where numba keeps the compiled kernels of ``package_folder``, by numba's own order of places."""
-    configured, beside = os.environ.get("NUMBA_CACHE_DIR"), Path(package_folder)
+def numba_cache(code: Sequence[Path]) -> NumbaCache:
+    """Say where numba keeps the compiled kernels of the folders ``code``, by numba's own order of places."""
+    configured = os.environ.get("NUMBA_CACHE_DIR")
     if configured:
-        folder, reason = Path(configured), "NUMBA_CACHE_DIR"
-    elif _can_write(beside):
-        folder, reason = beside, "next to the code"
+        folders, reason = [Path(configured)], "NUMBA_CACHE_DIR"
+    elif all(_can_write(folder) for folder in code):
+        folders, reason = list(code), "next to the code"
     else:
-        folder, reason = _user_cache(), "the user's cache, as the code's folder cannot be written"
-    kept = [path for suffix in ("*.nbi", "*.nbc") for path in folder.rglob(suffix)] if folder.is_dir() else []
+        folders, reason = [_user_cache()], "the user's cache, as the code's folder cannot be written"
+    kept = {path for suffix in ("*.nbi", "*.nbc") for folder in folders for path in folder.rglob(suffix)}
     size = sum(path.stat().st_size for path in kept)
-    return NumbaCache(str(folder), reason, _can_write(folder), len(kept), size)
+    return NumbaCache(str(folders[0]), reason, _can_write(folders[0]), len(kept), size)
 
 
 def _can_write(folder: Path) -> bool:
