@@ -34,7 +34,7 @@ class DRCError(SnnkitError, ValueError):
     """A design rule of the chip is broken; Rockpool's name for it."""
 
 
-class DRCWarning(Warning, DRCError):
+class DRCWarning(Warning, DRCError):  # noqa: N818 - Rockpool's name
     """A design rule that simulation can live with, but the chip cannot."""
 
 
