@@ -70,6 +70,8 @@ def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]
         metadata = json.loads(content[8 : 8 + header_size]).get("__metadata__", {})
     except FileNotFoundError as error:
         raise FileFormatError(f"{path} does not exist.") from error
+    except KeyError as error:  # safetensors looks the type up in a dict
+        raise FileFormatError(f"{path} holds arrays of type {error}, which numpy does not have.") from error
     except (OSError, SafetensorError, UnicodeDecodeError, ValueError) as error:
         raise FileFormatError(f"{path} is not a readable safetensors file: {error}") from error
     return arrays, metadata
