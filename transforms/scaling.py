@@ -17,6 +17,8 @@ from torch import Tensor
 from snnkit.utilities.chips import Chip
 from snnkit.utilities.errors import ParameterError, ShapeError
 
+from .passthrough import straight_through
+
 __all__ = [
     "ScalePlan",
     "dash_for_decay",
@@ -26,7 +28,6 @@ __all__ = [
     "quantise_bias",
     "quantise_threshold",
     "quantise_weights",
-    "straight_through",
 ]
 
 DEFAULT_HEADROOM = 1.25
@@ -54,27 +55,6 @@ class ScalePlan:
                 raise ParameterError(f"{name} is {shift}; a weight shift is a whole number of 0 or more.")
         if not self.headroom > 0:
             raise ParameterError(f"headroom is {self.headroom}; it must be greater than 0.")
-
-
-class _StraightThrough(torch.autograd.Function):
-    """Forward ``value``; the gradient goes to ``source`` unchanged."""
-
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, source: Tensor, value: Tensor) -> Tensor:
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0], None
-
-
-def straight_through(source: Tensor, value: Tensor) -> Tensor:
-    """Return exactly ``value`` (same shape as ``source``), with the identity as gradient to ``source``.
-
-    ``source + (value - source).detach()`` is not exact in floating point; this is.
-    """
-    result: Tensor = _StraightThrough.apply(source, value.detach().to(source.dtype))
-    return result
 
 
 def neuron_scales(

@@ -1,0 +1,205 @@
+"""Pruning as a transform: masks by magnitude, overall or within a fan-in or fan-out limit.
+
+The stored weights stay dense while the mask may still change, so a weight whose magnitude recovers returns.
+Masked weights get no gradient. :func:`snnkit.transforms.freeze_masks` ends the search, and ``apply_T`` writes
+the zeros. Schedules are cubic: M. Zhu and S. Gupta, "To prune, or not to prune" (2017), equation 1.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from snnkit.utilities.chips import Chip, get_chip
+from snnkit.utilities.errors import ParameterError, ShapeError
+
+from .base import ParameterTransform
+
+__all__ = [
+    "CubicSchedule",
+    "FanInPruning",
+    "FanOutPruning",
+    "FixedMask",
+    "MagnitudePruning",
+    "fan_in_mask",
+    "fan_out_mask",
+    "magnitude_mask",
+]
+
+
+@dataclass(frozen=True)
+class CubicSchedule:
+    """How the pruned share grows from 0 at step ``begin`` to its final value at step ``end``.
+
+    Steps are what ``advance_transforms(net)`` counts: epochs or optimiser steps, as the caller likes.
+    """
+
+    begin: int
+    end: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.begin < self.end:
+            raise ParameterError(f"CubicSchedule: 0 <= begin < end is needed, not {self.begin}, {self.end}.")
+
+    def progress(self, step: int) -> float:
+        """Return the share of the final pruning that is reached at ``step``: 0 to 1."""
+        remaining = 1.0 - (step - self.begin) / (self.end - self.begin)
+        return 1.0 - min(max(remaining, 0.0), 1.0) ** 3
+
+
+def magnitude_mask(value: Tensor, sparsity: float) -> Tensor:
+    """Return the bool mask that drops the ``round(sparsity * n)`` elements of smallest magnitude."""
+    flat = value.detach().abs().flatten()
+    keep = flat.numel() - round(sparsity * flat.numel())
+    return _largest(flat[:, None], keep).reshape(value.shape)
+
+
+def fan_in_mask(weights: Tensor, limit: int) -> Tensor:
+    """Return the mask that keeps the ``limit`` strongest inputs of each target: ``(Nsrc, N)``, columns."""
+    return _largest(_matrix(weights).detach().abs(), limit)
+
+
+def fan_out_mask(weights: Tensor, limit: int) -> Tensor:
+    """Return the mask that keeps the ``limit`` strongest outputs of each source: ``(Nsrc, N)``, rows."""
+    return _largest(_matrix(weights).detach().abs().T, limit).T
+
+
+class _Pruning(ParameterTransform):
+    """A transform that multiplies by a mask, chosen anew from the values at each call until it is frozen."""
+
+    mask: Tensor
+    frozen: Tensor
+    steps: Tensor
+
+    def __init__(self, schedule: CubicSchedule | None = None) -> None:
+        super().__init__()
+        self.schedule = schedule
+        self.register_buffer("mask", torch.ones(()))
+        self.register_buffer("frozen", torch.zeros((), dtype=torch.bool))
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+
+    def initialise(self, value: Tensor) -> None:
+        """Choose the first mask."""
+        self.mask = self.choose_mask(value, self._progress()).to(value.dtype)
+
+    def choose_mask(self, value: Tensor, progress: float) -> Tensor:
+        """Return the mask for ``value`` when the schedule stands at ``progress`` (0 to 1)."""
+        raise NotImplementedError
+
+    def forward(self, value: Tensor) -> Tensor:
+        """Return ``value`` with what is pruned set to 0."""
+        if not self.frozen:
+            self.initialise(value.detach())
+        return value * self.mask
+
+    def advance(self) -> None:
+        """Move one step along the schedule; a frozen mask stays."""
+        self.steps = self.steps + 1
+
+    def freeze(self, value: Tensor) -> None:
+        """Fix the mask as it is chosen for ``value`` now."""
+        if not self.frozen:
+            self.initialise(value.detach())
+            self.frozen = torch.ones_like(self.frozen)
+
+    def _progress(self) -> float:
+        return 1.0 if self.schedule is None else self.schedule.progress(int(self.steps))
+
+
+class MagnitudePruning(_Pruning):
+    """Drop the share ``sparsity`` of a parameter's elements, those of smallest magnitude.
+
+    With a ``schedule`` the share grows along it; without, it applies at once.
+    """
+
+    def __init__(self, sparsity: float, schedule: CubicSchedule | None = None) -> None:
+        super().__init__(schedule)
+        if not 0.0 <= sparsity <= 1.0:
+            raise ParameterError(f"sparsity is {sparsity}; it is a share between 0 and 1.")
+        self.sparsity = sparsity
+
+    def choose_mask(self, value: Tensor, progress: float) -> Tensor:
+        """See :func:`magnitude_mask`."""
+        return magnitude_mask(value, self.sparsity * progress)
+
+    def extra_repr(self) -> str:
+        """Show the sparsity."""
+        return f"sparsity={self.sparsity}"
+
+
+class _FanPruning(_Pruning):
+    """Keep at most ``limit`` connections per target or source."""
+
+    def __init__(self, limit: int, schedule: CubicSchedule | None = None) -> None:
+        super().__init__(schedule)
+        if limit < 0 or int(limit) != limit:
+            raise ParameterError(f"limit is {limit}; it counts connections, so a whole number of 0 or more.")
+        self.limit = limit
+
+    def _allowed(self, available: int, progress: float) -> int:
+        return round(available - max(available - self.limit, 0) * progress)
+
+    def extra_repr(self) -> str:
+        """Show the limit."""
+        return f"limit={self.limit}"
+
+
+class FanInPruning(_FanPruning):
+    """Keep the ``limit`` strongest inputs of every target neuron of a weight matrix ``(Nsrc, N)``."""
+
+    def choose_mask(self, value: Tensor, progress: float) -> Tensor:
+        """See :func:`fan_in_mask`."""
+        return fan_in_mask(value, self._allowed(_matrix(value).shape[0], progress))
+
+
+class FanOutPruning(_FanPruning):
+    """Keep the ``limit`` strongest outputs of every source neuron of a weight matrix ``(Nsrc, N)``."""
+
+    @classmethod
+    def for_chip(cls, chip: str | Chip, schedule: CubicSchedule | None = None) -> "FanOutPruning":
+        """Return the transform that keeps recurrent and hidden-to-hidden weights within the chip's fan-out.
+
+        The limit is the average that the chip's memory holds for every neuron in each synapse bank, which is
+        stricter than the most that a single neuron may have.
+        """
+        entry = get_chip(chip)
+        return cls(min(entry.max_fanout, entry.mean_fanout_per_synapse * entry.hidden_synapses), schedule)
+
+    def choose_mask(self, value: Tensor, progress: float) -> Tensor:
+        """See :func:`fan_out_mask`."""
+        return fan_out_mask(value, self._allowed(_matrix(value).shape[1], progress))
+
+
+class FixedMask(_Pruning):
+    """Keep absent connections absent: what is 0 when the network is patched stays 0 in training.
+
+    Args:
+        mask: booleans shaped as the parameter, True to keep; None takes the parameter's non-zero elements.
+    """
+
+    def __init__(self, mask: Tensor | None = None) -> None:
+        super().__init__()
+        self.given = None if mask is None else mask.detach().clone()
+
+    def initialise(self, value: Tensor) -> None:
+        """Fix the mask."""
+        if self.given is not None and self.given.shape != value.shape:
+            raise ShapeError(
+                f"The mask has shape {tuple(self.given.shape)}, the parameter {tuple(value.shape)}."
+            )
+        kept = value != 0 if self.given is None else self.given.to(value.device)
+        self.mask = kept.to(value.dtype)
+        self.frozen = torch.ones_like(self.frozen)
+
+
+def _largest(magnitudes: Tensor, keep: int) -> Tensor:
+    """Mark the ``keep`` largest of each column; equal values in order of their index."""
+    order = torch.argsort(magnitudes, dim=0, descending=True, stable=True)
+    ranks = torch.argsort(order, dim=0)
+    return ranks < keep
+
+
+def _matrix(weights: Tensor) -> Tensor:
+    if weights.ndim != 2:
+        raise ShapeError(f"Fan-in and fan-out need a weight matrix (Nsrc, N), not {tuple(weights.shape)}.")
+    return weights
