@@ -19,6 +19,9 @@ __all__ = ["load_specification", "save_specification"]
 FORMAT = "snnkit specification"
 VERSION = 1
 
+# One entry only: safetensors writes several in random order, and equal programs shall be equal files.
+_LABEL = {"format": f"{FORMAT} {VERSION}"}
+
 _KEYS = ("format", "version", "sha256", "chip", "dt", *SHIFTS, "hidden_neurons", "aliases", "populations")
 _POPULATION_KEYS = ("path", "layer", "start", "stop")
 
@@ -37,8 +40,7 @@ def save_specification(spec: Specification, path: str | Path) -> Path:
     ]
     header["populations"] = [{key: getattr(p, key) for key in _POPULATION_KEYS} for p in spec.populations]
     # The arrays go first: interrupted between the two, the old JSON refuses the new arrays.
-    metadata = {"format": FORMAT, "version": str(VERSION)}
-    write_arrays(arrays_path, {name: getattr(spec, name) for name in ARRAYS}, metadata)
+    write_arrays(arrays_path, {name: getattr(spec, name) for name in ARRAYS}, _LABEL)
     return write_json(json_path, header)
 
 
@@ -122,9 +124,8 @@ def _read_aliases(entries: list[Any], n_hidden: int) -> tuple[tuple[int, ...], .
 
 
 def _check_arrays(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    expected = {"format": FORMAT, "version": str(VERSION)}
-    if metadata != expected:
-        raise ValueError(f"the arrays carry the label {metadata}, not {expected}.")
+    if metadata != _LABEL:
+        raise ValueError(f"the arrays carry the label {metadata}, not {_LABEL}.")
     _check_keys("array", arrays, tuple(ARRAYS))
     for name, dtype in ARRAYS.items():
         if arrays[name].dtype != np.dtype(dtype):
