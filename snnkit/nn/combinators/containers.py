@@ -1,6 +1,7 @@
 """What the combinators share: naming, checking, calling and drawing a chain of modules."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
@@ -55,7 +56,7 @@ def sizes(module: nn.Module) -> tuple[int | None, int | None]:
 def check_neighbours(modules: Mapping[str, nn.Module]) -> None:
     """Raise ShapeError unless each module takes as many channels as the one before gives."""
     chain = list(modules.values())
-    for position, (first, second) in enumerate(zip(chain, chain[1:], strict=False)):
+    for position, (first, second) in enumerate(pairwise(chain)):
         given, taken = sizes(first)[1], sizes(second)[0]
         if given is not None and taken is not None and given != taken:
             raise ShapeError(
@@ -72,8 +73,8 @@ def evolve_child(child: nn.Module, data: Tensor, record: bool) -> tuple[Tensor, 
     output = child(data)
     if not isinstance(output, Tensor):
         raise TypeError(
-            f"{type(child).__name__} returns {type(output).__name__}, but a submodule must return one tensor. "
-            "Wrap it in a module whose forward() does."
+            f"{type(child).__name__} returns {type(output).__name__}, but a submodule must return one "
+            "tensor. Wrap it in a module whose forward() does."
         )
     return output, {}
 

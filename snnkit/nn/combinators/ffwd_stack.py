@@ -19,7 +19,7 @@ __all__ = ["FFwdStack", "FFwdStackMixin", "TorchFFwdStack", "uniform_by_fan_in"]
 
 
 def uniform_by_fan_in(shape: tuple[int, ...]) -> Tensor:
-    """Draw weights ``(source, target)`` from U(-a, a), a = sqrt(6 / source): He et al. 2015, as LinearTorch."""
+    """Draw weights ``(source, target)`` from U(-a, a), a = sqrt(6 / source): He et al. 2015."""
     bound = math.sqrt(6 / max(shape[0], 1))
     return torch.empty(shape).uniform_(-bound, bound)
 
