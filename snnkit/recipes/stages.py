@@ -1,0 +1,122 @@
+"""The pipeline's stages as functions of a recipe and a run folder; the command line calls nothing else.
+
+``run`` does all of them. Each can be called alone: it reads what the earlier ones left in the run folder
+and writes its own files there, so another process, or another day, can go on.
+
+| stage | reads | writes |
+|---|---|---|
+| ``train`` | recordings | recipe.toml, checkpoint, net-float, net-qat, metrics (float, qat) |
+| ``check`` | net | nothing |
+| ``deploy`` | net-qat, recordings (training split only) | specification, deployment.json |
+| ``simulate`` | specification, recordings | vectors, metrics (chip) |
+| ``validate`` | nets, specification, vectors | validation.json |
+| ``report`` | all of these | report-data, report.html |
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from snnkit.recipes.progress import Progress, Silent
+from snnkit.recipes.recipe import Recipe
+from snnkit.recipes.run_folder import RunFolder, new_run_folder
+from snnkit.recipes.toml import recipe_names
+
+if TYPE_CHECKING:
+    from snnkit.hw.xylo.check import CheckReport
+    from snnkit.hw.xylo.deployment import Deployment
+    from snnkit.recipes.chip_stages import Simulation, Validation
+    from snnkit.recipes.train_stage import Trained
+    from snnkit.report.data import ReportData
+
+__all__ = [
+    "Progress",
+    "Recipe",
+    "RunFolder",
+    "Silent",
+    "check",
+    "deploy",
+    "load_recipe",
+    "new_run_folder",
+    "recipe_names",
+    "report",
+    "run",
+    "simulate",
+    "train",
+    "validate",
+]
+
+
+def load_recipe(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Recipe:
+    """Return a recipe by name or path; see :func:`snnkit.recipes.toml.load_recipe`.
+
+    The command line's options are the overrides ``{"data.path": ..., "chip": ..., "seed": ...}``; None
+    leaves what the file says.
+    """
+    from snnkit.recipes.toml import load_recipe as load
+
+    recipe: Recipe = load(name_or_path, overrides)
+    return recipe
+
+
+def run(
+    recipe: Recipe, folder: RunFolder | str | Path, *, resume: bool = False, progress: Progress | None = None
+) -> "ReportData":
+    """Do every stage and write the whole run folder; return what the report shows.
+
+    With ``resume`` a run that was interrupted goes on, to the same final bits as one that was not.
+    """
+    from snnkit.recipes.run_stage import run_all
+
+    return run_all(recipe, _folder(folder), resume, progress or Silent())
+
+
+def train(
+    recipe: Recipe, folder: RunFolder | str | Path, *, resume: bool = False, progress: Progress | None = None
+) -> "Trained":
+    """Encode the recordings, train the float net, then fine-tune it with the chip's integers (QAT)."""
+    from snnkit.recipes.train_stage import train_nets
+
+    return train_nets(recipe, _folder(folder), resume, progress or Silent())
+
+
+def check(folder: RunFolder | str | Path, *, chip: str | None = None) -> "CheckReport":
+    """Return every violation of the chip's limits by the run's net, and the use of every resource.
+
+    ``chip`` asks about another chip than the recipe's.
+    """
+    from snnkit.recipes.chip_stages import check_run
+
+    return check_run(_folder(folder), chip)
+
+
+def deploy(folder: RunFolder | str | Path, *, progress: Progress | None = None) -> "Deployment":
+    """Map and quantise the trained net for the recipe's chip and write the specification."""
+    from snnkit.recipes.chip_stages import deploy_run
+
+    return deploy_run(_folder(folder), progress or Silent())
+
+
+def simulate(folder: RunFolder | str | Path, *, progress: Progress | None = None) -> "Simulation":
+    """Run the specification on the whole test split, bit-exactly, and write the test vectors."""
+    from snnkit.recipes.chip_stages import simulate_run
+
+    return simulate_run(_folder(folder), progress or Silent())
+
+
+def validate(folder: RunFolder | str | Path, *, progress: Progress | None = None) -> "Validation":
+    """Compare chip and net event by event, and the fast simulator with the readable one bit by bit."""
+    from snnkit.recipes.chip_stages import validate_run
+
+    return validate_run(_folder(folder), progress or Silent())
+
+
+def report(folder: RunFolder | str | Path, *, progress: Progress | None = None) -> Path:
+    """Gather the run's report data, draw ``report.html`` and return its path."""
+    from snnkit.recipes.run_stage import report_run
+
+    return report_run(_folder(folder), progress or Silent())
+
+
+def _folder(folder: RunFolder | str | Path) -> RunFolder:
+    return folder if isinstance(folder, RunFolder) else RunFolder(Path(folder))
