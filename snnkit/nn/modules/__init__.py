@@ -1,12 +1,39 @@
 """Modules: the base class, weights, neurons, dropouts and encoders, under Rockpool's names."""
 
+from snnkit.nn.leaks import (
+    bitshift_to_decay,
+    bitshift_to_tau,
+    calc_bitshift_decay,
+    decay_to_bitshift,
+    decay_to_tau,
+    inv_calc_bitshift_decay,
+    tau_to_bitshift,
+    tau_to_decay,
+)
 from snnkit.nn.modules.conversion import convert
+from snnkit.nn.modules.lif import LIFTorch
+from snnkit.nn.modules.lif_base import LIFBaseTorch
+from snnkit.nn.modules.linear import LinearTorch
 from snnkit.nn.modules.module import TorchModule, UnexpectedArgumentError
 from snnkit.nn.modules.trees import TorchModuleParameters
+from snnkit.nn.surrogates import PeriodicExponential, StepPWL
 
 __all__ = [
+    "LIFBaseTorch",
+    "LIFTorch",
+    "LinearTorch",
+    "PeriodicExponential",
+    "StepPWL",
     "TorchModule",
     "TorchModuleParameters",
     "UnexpectedArgumentError",
+    "bitshift_to_decay",
+    "bitshift_to_tau",
+    "calc_bitshift_decay",
     "convert",
+    "decay_to_bitshift",
+    "decay_to_tau",
+    "inv_calc_bitshift_decay",
+    "tau_to_bitshift",
+    "tau_to_decay",
 ]

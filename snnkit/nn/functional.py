@@ -1,0 +1,324 @@
+"""The neuron models as pure functions: tensors in, tensors out, nothing kept.
+
+These loops are the reference for every faster kernel. Time steps are read with ``unbind`` and joined with
+``stack``: slicing ``data[:, t]`` or writing ``out[:, t]`` would materialise a gradient of the whole sequence
+per step and make the backward pass quadratic in time.
+
+Axes: ``B`` batch, ``T`` time, ``N`` neurons, ``S`` synapses per neuron. All functions take and return states
+with a batch axis, so a sequence may be cut anywhere: ``f(x)`` equals ``f(x[:, :t])`` followed by
+``f(x[:, t:])`` from the state in between.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from snnkit.nn.surrogates import SpikeFunction, StepPWL
+
+__all__ = [
+    "Adaptation",
+    "LIFDynamics",
+    "LIFState",
+    "SpikeGeneration",
+    "exp_synapse",
+    "gaussian_noise",
+    "lif",
+    "lif_neuron",
+    "rate",
+]
+
+Record = dict[str, Tensor]
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeGeneration:
+    """How a membrane potential becomes events.
+
+    Attributes:
+        threshold: ``(N,)`` or ``()``, positive; subtracted once per event.
+        function: Spike count with a surrogate gradient, see :mod:`snnkit.nn.surrogates`.
+        window: Width of the surrogate, in units of the membrane potential.
+        max_spikes: Most events that a neuron can emit in one step.
+    """
+
+    threshold: Tensor
+    function: SpikeFunction = StepPWL.apply
+    window: float | Tensor = 0.5
+    max_spikes: float | Tensor = 2.0**16
+
+    def __call__(self, vmem: Tensor) -> Tensor:
+        """Return the events that the membrane potential ``vmem`` emits."""
+        return self.function(vmem, self.threshold, self.window, self.max_spikes)
+
+
+class Adaptation(NamedTuple):
+    """After-hyperpolarisation: each event adds ``w_ahp`` to a current with decay ``gamma``; both ``(N,)``."""
+
+    w_ahp: Tensor
+    gamma: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LIFDynamics:
+    """What stays the same over time in a population of leaky integrate-and-fire neurons.
+
+    Attributes:
+        alpha: Membrane decay per step, ``(N,)`` or ``()``.
+        beta: Synaptic decay per step, ``(N, S)``, ``(1, S)`` or ``()``.
+        bias: Current added to the membrane in every step, ``(N,)`` or ``()``.
+        spike: Threshold and surrogate.
+        w_rec: Recurrent weights ``(N, N * S)`` from neurons to input channels, or None.
+        adaptation: After-hyperpolarisation, or None.
+    """
+
+    alpha: Tensor
+    beta: Tensor
+    bias: Tensor
+    spike: SpikeGeneration
+    w_rec: Tensor | None = None
+    adaptation: Adaptation | None = None
+
+
+class LIFState(NamedTuple):
+    """State of LIF neurons: ``(B, N)``, isyn ``(B, N, S)``; no iahp without adaptation."""
+
+    vmem: Tensor
+    isyn: Tensor
+    spikes: Tensor
+    iahp: Tensor | None = None
+
+
+def gaussian_noise(
+    shape: Sequence[int],
+    std: float | Tensor,
+    dt: float,
+    *,
+    like: Tensor,
+    generator: torch.Generator | None = None,
+) -> Tensor | None:
+    """Return ``std * sqrt(dt) * N(0, 1)`` with the dtype and device of ``like``; None, undrawn, if std is 0.
+
+    Args:
+        shape: Shape of the noise.
+        std: Standard deviation of the integral over one second.
+        dt: Time step in seconds.
+        like: Gives dtype and device.
+        generator: Source of randomness; torch's own by default.
+    """
+    if not isinstance(std, Tensor) and std == 0:
+        return None
+    noise = torch.randn(tuple(shape), dtype=like.dtype, device=like.device, generator=generator)
+    return noise * (std * dt**0.5)
+
+
+def lif(
+    data: Tensor,
+    state: LIFState,
+    dynamics: LIFDynamics,
+    noise: Tensor | None = None,
+    record: bool = False,
+) -> tuple[Tensor, LIFState, Record]:
+    """Run leaky integrate-and-fire neurons with exponential synapses, and adaptation if the dynamics have it.
+
+    In each step, in this order: input and recurrent events charge the synapses,
+    ``isyn += x + spikes @ w_rec``; states leak, ``vmem *= alpha``, ``isyn *= beta``; the membrane integrates,
+    ``vmem += sum_s isyn + iahp + noise + bias``; ``n = spike(vmem)`` events are emitted and
+    ``vmem -= n * threshold``. A current thus leaks once before it is first integrated. Adaptation:
+    ``iahp = (iahp + spikes * w_ahp) * gamma``, with the events of the step before.
+
+    Args:
+        data: Input ``(B, T, N * S)``; channels ``n S ... n S + S - 1`` feed neuron ``n``.
+        state: State before the first step.
+        dynamics: Constants of the population.
+        noise: Added to the membrane, ``(B, T, N)``, or None.
+        record: Return the course of all states.
+
+    Returns:
+        Events ``(B, T, N)``, the state after the last step, and a record (empty unless asked for) of
+        ``vmem`` (after reset), ``spikes`` and, with adaptation, ``iahp``, ``(B, T, N)``; ``isyn`` and
+        ``irec`` ``(B, T, N, S)``.
+    """
+    layout = state.isyn.shape[1:]
+    currents = data.unflatten(-1, layout)
+    # With one synapse the axis S is dropped inside the loop: no sum over it, and cheaper indexing.
+    if layout[-1] == 1:
+        currents, beta, isyn = (
+            currents.squeeze(-1),
+            dynamics.beta.expand(layout).squeeze(-1),
+            state.isyn.squeeze(-1),
+        )
+    else:
+        beta, isyn = dynamics.beta, state.isyn
+    trace = _Trace(record)
+    spikes, state = _lif_steps(currents, state._replace(isyn=isyn), dynamics, beta, noise=noise, trace=trace)
+    records = trace.stacked() | ({"spikes": spikes} if record else {})
+    if record:
+        records["isyn"] = records["isyn"].view(*data.shape[:2], *layout)
+        irec = records.get("irec")
+        records["irec"] = torch.zeros_like(records["isyn"]) if irec is None else irec.view_as(records["isyn"])
+    return spikes, state._replace(isyn=state.isyn.view(-1, *layout)), records
+
+
+def _lif_steps(
+    currents: Tensor,
+    state: LIFState,
+    dynamics: LIFDynamics,
+    beta: Tensor,
+    *,
+    noise: Tensor | None,
+    trace: "_Trace",
+) -> tuple[Tensor, LIFState]:
+    vmem, isyn, spikes, iahp = state
+    alpha, bias, spike, w_rec = dynamics.alpha, dynamics.bias, dynamics.spike, dynamics.w_rec
+    threshold, fire = spike.threshold, spike.function
+    window, max_spikes = spike.window, spike.max_spikes
+    many_synapses = isyn.dim() == 3
+    irec = None
+    outputs = []
+    steps = currents.unbind(1)
+    noises = (None,) * len(steps) if noise is None else noise.unbind(1)
+    for current, noise_now in zip(steps, noises, strict=True):
+        isyn = isyn + current
+        if w_rec is not None:
+            irec = (spikes @ w_rec).view_as(isyn)
+            isyn = isyn + irec
+        isyn = isyn * beta
+        vmem = vmem * alpha + (isyn.sum(-1) if many_synapses else isyn)
+        if iahp is not None and dynamics.adaptation is not None:
+            iahp = (iahp + spikes * dynamics.adaptation.w_ahp) * dynamics.adaptation.gamma
+            vmem = vmem + iahp
+        if noise_now is not None:
+            vmem = vmem + noise_now
+        vmem = vmem + bias
+        spikes = fire(vmem, threshold, window, max_spikes)
+        vmem = vmem - spikes * threshold
+        outputs.append(spikes)
+        trace.add(vmem=vmem, isyn=isyn, irec=irec, iahp=iahp)
+    return torch.stack(outputs, 1), LIFState(vmem, isyn, spikes, iahp)
+
+
+def lif_neuron(
+    data: Tensor,
+    vmem: Tensor,
+    alpha: Tensor,
+    bias: Tensor,
+    spike: SpikeGeneration,
+    *,
+    noise: Tensor | None = None,
+    record: bool = False,
+) -> tuple[Tensor, Tensor, Record]:
+    """Run leaky integrate-and-fire neurons without synapses.
+
+    In each step ``vmem = alpha vmem + x + noise + bias``; ``n = spike(vmem)``; ``vmem -= n * threshold``.
+
+    Args:
+        data: Input ``(B, T, N)``.
+        vmem: Membrane potential before the first step, ``(B, N)``.
+        alpha: Membrane decay per step, ``(N,)`` or ``()``.
+        bias: ``(N,)`` or ``()``.
+        spike: Threshold and surrogate.
+        noise: ``(B, T, N)`` or None.
+        record: Return the course of ``vmem`` (after reset).
+
+    Returns:
+        Events ``(B, T, N)``, the last membrane potential, and the record (empty unless asked for).
+    """
+    drive = data if noise is None else data + noise
+    trace = _Trace(record)
+    outputs = []
+    for current in drive.unbind(1):
+        vmem = vmem * alpha + current + bias
+        spikes = spike(vmem)
+        vmem = vmem - spikes * spike.threshold
+        outputs.append(spikes)
+        trace.add(vmem=vmem)
+    spikes = torch.stack(outputs, 1)
+    return spikes, vmem, trace.stacked() | ({"spikes": spikes} if record else {})
+
+
+def exp_synapse(
+    data: Tensor, isyn: Tensor, beta: Tensor, noise: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Run exponential synapses: ``isyn = (isyn + x + noise) * beta`` in each step.
+
+    Args:
+        data: Input ``(B, T, N)``.
+        isyn: Synaptic current before the first step, ``(B, N)``.
+        beta: Decay per step, ``(N,)`` or ``()``.
+        noise: ``(B, T, N)`` or None.
+
+    Returns:
+        The currents ``(B, T, N)`` after each step, and the last one ``(B, N)``.
+    """
+    drive = data if noise is None else data + noise
+    outputs = []
+    for current in drive.unbind(1):
+        isyn = (isyn + current) * beta
+        outputs.append(isyn)
+    return torch.stack(outputs, 1), isyn
+
+
+def rate(
+    data: Tensor,
+    x: Tensor,
+    step: Tensor,
+    bias: Tensor,
+    *,
+    activation: Callable[[Tensor], Tensor],
+    w_rec: Tensor | None = None,
+    noise: Tensor | None = None,
+    record: bool = False,
+) -> tuple[Tensor, Tensor, Record]:
+    """Run rate neurons by the forward Euler rule.
+
+    In each step ``x += step * (input + noise - x + bias + activation(x) @ w_rec)``, output ``activation(x)``.
+
+    Args:
+        data: Input ``(B, T, N)``.
+        x: State before the first step, ``(B, N)``.
+        step: ``dt / tau``, ``(N,)`` or ``()``.
+        bias: ``(N,)`` or ``()``.
+        activation: Elementwise function of the state.
+        w_rec: Recurrent weights ``(N, N)`` or None.
+        noise: ``(B, T, N)`` or None.
+        record: Return the course of ``x`` and of the recurrent input.
+
+    Returns:
+        Rates ``(B, T, N)``, the last state, and the record (empty unless asked for).
+    """
+    drive = data if noise is None else data + noise
+    trace = _Trace(record)
+    outputs = []
+    output = activation(x)
+    for current in drive.unbind(1):
+        total = current - x + bias
+        rec_input = None if w_rec is None else output @ w_rec
+        x = x + step * (total if rec_input is None else total + rec_input)
+        output = activation(x)
+        outputs.append(output)
+        trace.add(rec_input=rec_input, x=x)
+    records = trace.stacked()
+    if record:
+        records.setdefault("rec_input", torch.zeros_like(records["x"]))
+    return torch.stack(outputs, 1), x, records
+
+
+class _Trace:
+    """Collects named tensors per time step; costs nothing unless enabled."""
+
+    def __init__(self, enabled: bool) -> None:
+        self._enabled = enabled
+        self._steps: dict[str, list[Tensor]] = {}
+
+    def add(self, **tensors: Tensor | None) -> None:
+        if self._enabled:
+            for name, tensor in tensors.items():
+                if tensor is not None:
+                    self._steps.setdefault(name, []).append(tensor)
+
+    def stacked(self) -> Record:
+        """Return every course with time on axis 1."""
+        return {name: torch.stack(steps, 1) for name, steps in self._steps.items()}
