@@ -1,0 +1,51 @@
+"""Numbers as words, alike on the page and in the terminal."""
+
+__all__ = ["hertz", "number", "percent", "points", "relative_error", "seconds", "watts"]
+
+_MINUTE = 60
+
+
+def percent(fraction: float) -> str:
+    """``0.975`` as ``97.5 %``."""
+    return f"{f'{100 * fraction:.1f}'.removesuffix('.0')} %"
+
+
+def points(difference: float, same: str = "no difference") -> str:
+    """Difference of two fractions in percentage points, such as ``+0.5 points``."""
+    if abs(difference) < 5e-4:
+        return same
+    return f"{100 * difference:+.1f} points".replace("-", "\N{MINUS SIGN}")
+
+
+def number(value: float) -> str:
+    """Whole numbers with commas; others with at most two decimals."""
+    if float(value).is_integer():
+        return f"{int(value):,}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:,.2f}".rstrip("0").rstrip(".") if abs(value) >= 0.01 else f"{value:.2g}"
+
+
+def relative_error(value: float | None) -> str:
+    """``0.0031`` as ``0.31 %``; a dash where there is nothing to measure."""
+    return "\N{EN DASH}" if value is None else f"{100 * value:.2g} %"
+
+
+def seconds(value: float) -> str:
+    """``74.2`` as ``1 min 14 s``."""
+    return f"{value:.1f} s" if value < _MINUTE else f"{int(value) // _MINUTE} min {int(value) % _MINUTE} s"
+
+
+def hertz(value: float) -> str:
+    """``1.25e6`` as ``1.25 MHz``."""
+    return _scaled(value, "Hz", ((1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, "")))
+
+
+def watts(value: float) -> str:
+    """``2.9e-4`` as ``290 µW``."""
+    return _scaled(value, "W", ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n")))
+
+
+def _scaled(value: float, unit: str, steps: tuple[tuple[float, str], ...]) -> str:
+    size, prefix = next((step for step in steps if abs(value) >= step[0]), steps[-1])
+    return f"{value / size:.3g} {prefix}{unit}"
