@@ -21,6 +21,7 @@ from .specification_structure import (
 if TYPE_CHECKING:
     from snnkit.utilities.chips import Chip
 
+    from .configuration import XyloConfiguration
     from .violation import Violation
 
 __all__ = ["ARRAYS", "SHIFTS", "Population", "Specification", "SpecificationError"]
@@ -197,6 +198,19 @@ class Specification:
         from .rockpool_dict import from_rockpool_dict
 
         return from_rockpool_dict(spec, chip)
+
+    def to_configuration(self) -> "XyloConfiguration":
+        """Return a chip configuration, an object with the vendor's attributes."""
+        from .configuration_conversion import configuration_from_specification
+
+        return configuration_from_specification(self)
+
+    @classmethod
+    def from_configuration(cls, config: Any, dt: float | None = None) -> "Specification":
+        """Read a chip configuration, ours or the vendor's; it holds no time step."""
+        from .configuration_conversion import specification_from_configuration
+
+        return specification_from_configuration(config, dt)
 
     def to_samna_json(self) -> str:
         """Return the vendor's configuration JSON (Xylo-Audio 2: the one chip whose format is known)."""

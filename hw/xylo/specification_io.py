@@ -57,7 +57,7 @@ def load_specification(path: str | Path) -> Specification:
         values = _values(header)
         arrays, metadata = read_arrays(arrays_path)
         _check_arrays(arrays, metadata)
-        spec = Specification(**values, **arrays)
+        spec = Specification(**(values | arrays))
         if spec.digest != header["sha256"]:
             raise ValueError(f"its content and that of {arrays_path.name} do not match the checksum.")
     except FileFormatError:
