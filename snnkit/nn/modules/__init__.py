@@ -10,7 +10,9 @@ from snnkit.nn.leaks import (
     tau_to_bitshift,
     tau_to_decay,
 )
+from snnkit.nn.modules.callables import register_callable
 from snnkit.nn.modules.conversion import convert
+from snnkit.nn.modules.json_values import json_to_param, param_to_json
 from snnkit.nn.modules.lif import LIFTorch
 from snnkit.nn.modules.lif_base import LIFBaseTorch
 from snnkit.nn.modules.linear import LinearTorch
@@ -34,6 +36,9 @@ __all__ = [
     "decay_to_bitshift",
     "decay_to_tau",
     "inv_calc_bitshift_decay",
+    "json_to_param",
+    "param_to_json",
+    "register_callable",
     "tau_to_bitshift",
     "tau_to_decay",
 ]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
+from snnkit.dag.registry import register_call
 from snnkit.nn.modules.attributes import initial_value, value_of
 from snnkit.nn.modules.batching import as_batch, batched_state
 from snnkit.nn.modules.store import DeclaringModule, write_data
@@ -246,8 +247,11 @@ class TorchModule(DeclaringModule):
 
     def _states_for(self, batch: int, *names: str) -> tuple[Tensor, ...]:
         """Return the stored states named, each ``(batch, *declared shape)``."""
-        buffers, registry = self._buffers, self._registry
-        return tuple(batched_state(buffers[name], registry[name].shape, batch, self._label) for name in names)
+        shapes = {name: self._registry[name].shape for name in names}
+        return tuple(
+            batched_state(self._state_buffer(name), shape, batch, self._label)
+            for name, shape in shapes.items()
+        )
 
     def _keep_states(self, **states: Tensor) -> None:
         """Store final states ``(batch, *declared shape)``, detached; a batch of one loses its batch axis."""
@@ -344,6 +348,10 @@ class TorchModule(DeclaringModule):
         from snnkit.nn.modules.conversion import convert
 
         return convert(obj, retain_torch_api)
+
+
+# Inside a graph only the output counts.
+register_call(TorchModule, lambda module, data: module.evolve(data)[0])
 
 
 def described(module: nn.Module, name: str) -> str:

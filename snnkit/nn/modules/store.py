@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
@@ -20,12 +20,22 @@ class DeclaringModule(nn.Module):
     that is a tensor a buffer outside the ``state_dict``; other simulation parameters are plain attributes.
     """
 
+    # Names of declared attributes that only some instances have, depending on the constructor's arguments.
+    # A file may bring them along, or not have them.
+    _optional_attributes: ClassVar[frozenset[str]] = frozenset()
+
     _registry: dict[str, Attribute]
     _name: str
 
     @property
     def _label(self) -> str:
         return f"{type(self).__name__} {self._name!r}" if self._name else type(self).__name__
+
+    def _state_buffer(self, name: str) -> Tensor:
+        """Return the value of the state called ``name``."""
+        buffer = self._buffers[name]
+        assert buffer is not None
+        return buffer
 
     def __setattr__(self, name: str, value: Any) -> None:
         registry = self.__dict__.get("_registry")
@@ -113,7 +123,7 @@ class DeclaringModule(nn.Module):
             if attribute.kind == "State" and isinstance(loaded, Tensor):
                 declared = attribute.shape
                 if tuple(loaded.shape) == declared or tuple(loaded.shape[1:]) == declared:
-                    self._buffers[name] = self._buffers[name].new_empty(loaded.shape)
+                    self._buffers[name] = self._state_buffer(name).new_empty(loaded.shape)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
     def __copy__(self) -> Self:

@@ -63,13 +63,12 @@ def _own_attributes(module: nn.Module, kind: "Kind", family: Family) -> dict[str
     if family is not None:
         return own
     # What is registered by torch's own means has no family.
+    plain: dict[str, Any] = {}
     if kind == "Parameter":
         plain = dict(module.named_parameters(recurse=False))
     elif kind == "State":
         persistent = set(module._buffers) - module._non_persistent_buffers_set
         plain = {name: value for name, value in module.named_buffers(recurse=False) if name in persistent}
-    else:
-        plain = {}
     return own | {name: value for name, value in plain.items() if name not in registry}
 
 
