@@ -5,6 +5,7 @@ time constants of many steps and calls short ones 0, which would clear the state
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -61,17 +62,16 @@ def bitshift_tau(dt: float) -> Callable[[Tensor], Tensor]:
         make_param_T_config(net, bitshift_tau(dt=1e-3), "taus")
     """
     _check_dt(dt)
+    return partial(_snap_tau, dt=dt)
 
-    def bitshift_tau_transform(tau: Tensor) -> Tensor:
-        if bool((tau <= 0).any()):
-            raise ParameterError(
-                f"The lowest time constant is {float(tau.min())} s; it must be greater than 0."
-            )
-        exact = tau.detach().to(torch.float64)
-        alpha = decay_for_dash(dash_for_decay(torch.exp(-dt / exact)))
-        return straight_through(tau, -dt / torch.log(alpha))
 
-    return bitshift_tau_transform
+def _snap_tau(tau: Tensor, dt: float) -> Tensor:
+    if bool((tau <= 0).any()):
+        lowest = float(tau.min())
+        raise ParameterError(f"The lowest time constant is {lowest} s; it must be greater than 0.")
+    exact = tau.detach().to(torch.float64)
+    alpha = decay_for_dash(dash_for_decay(torch.exp(-dt / exact)))
+    return straight_through(tau, -dt / torch.log(alpha))
 
 
 def round_dash(dash: Tensor) -> Tensor:

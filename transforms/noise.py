@@ -1,6 +1,7 @@
 """Random changes of parameters during training: dropped connections and device mismatch."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -54,20 +55,22 @@ def mismatch_generator(
     """
     _check_mismatch(percent_deviation, sigma_rule)
 
-    def regenerate(parameters: dict[str, Any], generator: torch.Generator | None = None) -> dict[str, Any]:
-        return _mismatch_tree(parameters, prototype, percent_deviation, sigma_rule, generator)
-
-    return regenerate
+    return partial(_mismatch_tree, prototype=prototype, deviation=percent_deviation, sigma=sigma_rule)
 
 
 def _mismatch_tree(
-    tree: dict[str, Any], prototype: Any, deviation: float, sigma: float, generator: torch.Generator | None
+    tree: dict[str, Any],
+    generator: torch.Generator | None = None,
+    *,
+    prototype: Any,
+    deviation: float,
+    sigma: float,
 ) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for key, leaf in tree.items():
         varies = prototype.get(key, False) if isinstance(prototype, dict) else bool(prototype)
         if isinstance(leaf, dict):
-            result[key] = _mismatch_tree(leaf, varies, deviation, sigma, generator)
+            result[key] = _mismatch_tree(leaf, generator, prototype=varies, deviation=deviation, sigma=sigma)
         elif varies:
             result[key] = leaf.detach() * _mismatch_factors(leaf, deviation, sigma, generator)
         else:

@@ -37,6 +37,22 @@ def straight_through(source: Tensor, value: Tensor) -> Tensor:
     return result
 
 
+class _Passthrough:
+    """A function with the identity as gradient; an object, so that it can be pickled."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
+        self.function = function
+
+    def __call__(self, value: Tensor) -> Tensor:
+        """Return the function of ``value``."""
+        with torch.no_grad():
+            result = self.function(value)
+        return straight_through(value, result)
+
+    def __repr__(self) -> str:
+        return f"make_backward_passthrough({getattr(self.function, '__name__', self.function)})"
+
+
 def make_backward_passthrough(function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
     """Return ``function`` with the identity as its gradient.
 
@@ -44,15 +60,7 @@ def make_backward_passthrough(function: Callable[[Tensor], Tensor]) -> Callable[
 
         sign_passthrough = make_backward_passthrough(torch.sign)
     """
-
-    def passthrough(value: Tensor) -> Tensor:
-        with torch.no_grad():
-            result = function(value)
-        return straight_through(value, result)
-
-    passthrough.__name__ = f"{getattr(function, '__name__', 'function')}_passthrough"
-    passthrough.__qualname__ = passthrough.__name__
-    return passthrough
+    return _Passthrough(function)
 
 
 def floor_passthrough(value: Tensor) -> Tensor:

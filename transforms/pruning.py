@@ -74,9 +74,9 @@ class _Pruning(ParameterTransform):
     def __init__(self, schedule: CubicSchedule | None = None) -> None:
         super().__init__()
         self.schedule = schedule
-        self.register_buffer("mask", torch.ones(()))
-        self.register_buffer("frozen", torch.zeros((), dtype=torch.bool))
-        self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
+        self.register_buffer("mask", torch.ones(()), persistent=False)
+        self.register_buffer("frozen", torch.zeros((), dtype=torch.bool), persistent=False)
+        self.register_buffer("steps", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def initialise(self, value: Tensor) -> None:
         """Choose the first mask."""
