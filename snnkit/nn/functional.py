@@ -9,6 +9,7 @@ with a batch axis, so a sequence may be cut anywhere: ``f(x)`` equals ``f(x[:, :
 ``f(x[:, t:])`` from the state in between.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -23,6 +24,7 @@ __all__ = [
     "LIFDynamics",
     "LIFState",
     "SpikeGeneration",
+    "delta_modulate",
     "exp_synapse",
     "gaussian_noise",
     "lif",
@@ -304,6 +306,42 @@ def rate(
     if record:
         records.setdefault("rec_input", torch.zeros_like(records["x"]))
     return torch.stack(outputs, 1), x, records
+
+
+def delta_modulate(
+    data: Tensor, thr_up: Tensor, thr_down: Tensor, n_ref_steps: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Turn signals into up and down events, see :class:`~snnkit.nn.modules.UpDownTorch`.
+
+    Args:
+        data: Signals ``(B, T, N)``; the first values are the first references.
+        thr_up: Rise per up event, broadcasts to ``(B, N)``.
+        thr_down: Fall per down event, likewise.
+        n_ref_steps: Least distance of two events of a channel; 0 allows several events per step.
+
+    Returns:
+        Events ``(B, T, 2 N)``, up and down channels interleaved, and the references before each step
+        ``(B, T, N)``.
+    """
+    reference = data[:, 0]
+    most = 1.0 if n_ref_steps else math.inf
+    wait = torch.zeros_like(reference)
+    events, references = [], []
+    for signal in data.unbind(1):
+        references.append(reference)
+        change = signal - reference
+        up = StepPWL.apply(change, thr_up, 0.5, most)
+        down = StepPWL.apply(-change, thr_down, 0.5, most)
+        if n_ref_steps:
+            waiting = wait > 0
+            up, down = up.masked_fill(waiting, 0.0), down.masked_fill(waiting, 0.0)
+            fired = (up + down) > 0
+            reference = torch.where(waiting | fired, signal, reference)
+            wait = torch.where(fired, n_ref_steps - 1.0, wait - 1)
+        else:
+            reference = reference + up * thr_up - down * thr_down
+        events.append(torch.stack([up, down], -1).flatten(-2))
+    return torch.stack(events, 1), torch.stack(references, 1)
 
 
 class _Trace:

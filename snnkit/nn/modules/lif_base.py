@@ -154,7 +154,7 @@ class LIFBaseTorch(TorchModule):
         leak = real(value)
         if self.leak_mode == "taus" and bool((leak < 0).any()):
             raise ParameterError(
-                f"{type(self).__name__}: time constants must not be negative (smallest {float(leak.min()):g} s)"
+                f"{type(self).__name__}: time constants must not be negative (got {float(leak.min()):g})."
             )
         return leak
 
