@@ -71,7 +71,8 @@ class DagModule(nn.Module):
         try:
             return self._vertices[name]
         except KeyError:
-            raise GraphError(f"{unknown_key_message('vertex', name, self._vertices)} ({self})") from None
+            message = unknown_key_message("vertex", name, self._vertices)
+            raise GraphError(f"{self.title}: {message}") from None
 
     def successors_of(self, vertex: Vertex) -> tuple[InnerVertex, ...]:
         """Return the vertices that read ``vertex``, each once."""
@@ -105,7 +106,7 @@ class DagModule(nn.Module):
     def mark_as_output(self, *vertices: Vertex | str) -> None:
         """Make ``vertices`` the outputs, in this order; an earlier choice is replaced."""
         if not vertices:
-            raise GraphError(f"{self} needs at least one output vertex.")
+            raise GraphError(f"{self.title} needs at least one output vertex.")
         self._outputs = tuple(self._own(vertex) for vertex in vertices)
 
     def forward(self, *inputs: Any) -> Any:
@@ -116,9 +117,9 @@ class DagModule(nn.Module):
         """
         names = [vertex.name for vertex in self.input_vertices]
         if len(inputs) != len(names):
-            raise GraphError(f"{self} has inputs {names}, but {len(inputs)} values were given.")
+            raise GraphError(f"{self.title} has inputs {names}, but {len(inputs)} values were given.")
         if not self._outputs:
-            raise GraphError(f"{self} has no output: call mark_as_output().")
+            raise GraphError(f"{self.title} has no output: call mark_as_output().")
         values: dict[str, Any] = dict(zip(names, inputs, strict=True))
         for vertex in self.inner_vertices:
             arguments = (values[source.name] for source in vertex.predecessors)
@@ -155,9 +156,11 @@ class DagModule(nn.Module):
 
     def _insert(self, vertex: Vertex) -> None:
         if not isinstance(vertex.name, str) or not vertex.name:
-            raise GraphError(f"A vertex of {self} needs a non-empty string as name, not {vertex.name!r}.")
+            raise GraphError(
+                f"{self.title}: the name of a vertex is a non-empty string, not {vertex.name!r}."
+            )
         if vertex.name in self._vertices:
-            raise GraphError(f"{self} already has a vertex {vertex.name!r}: choose another name.")
+            raise GraphError(f"{self.title} already has a vertex {vertex.name!r}: choose another name.")
         vertex._dag_module = self
         self._vertices[vertex.name] = vertex
         self._successors[vertex.name] = {}
@@ -166,25 +169,29 @@ class DagModule(nn.Module):
         if isinstance(vertex, str):
             return self.get_vertex_by_name(vertex)
         if not isinstance(vertex, Vertex) or self._vertices.get(vertex.name) is not vertex:
-            raise GraphError(f"{vertex!r} is not a vertex of {self}: add it to this graph first.")
+            raise GraphError(f"{vertex!r} is not a vertex of {self.title}: add it to this graph first.")
         return vertex
 
     def _check_module(self, name: str, module: nn.Module, num_sources: int) -> None:
         if not isinstance(module, nn.Module):
             raise GraphError(
-                f"Vertex {name!r} of {self} needs a torch.nn.Module, not {type(module).__name__}."
+                f"Vertex {name!r} of {self.title} needs a torch.nn.Module, not {type(module).__name__}."
             )
         if not isinstance(module, DagModule):
             return
         if module is self or any(
             isinstance(vertex, InnerVertex) and vertex.module is self for vertex in module._walk()
         ):
-            raise GraphError(f"Vertex {name!r} would put {self} inside itself.")
+            raise GraphError(f"Vertex {name!r} would put {self.title} inside itself.")
         expected = len(module.input_vertices)
         if num_sources != expected:
-            raise GraphError(f"Vertex {name!r}: {module} has {expected} inputs, {num_sources} are connected.")
+            raise GraphError(
+                f"Vertex {name!r}: {module.title} has {expected} inputs, {num_sources} are connected."
+            )
 
-    def __str__(self) -> str:
+    @property
+    def title(self) -> str:
+        """Class and name, for messages; ``repr`` shows the whole graph."""
         return f"DagModule {self.name!r}"
 
     def __repr__(self) -> str:

@@ -26,7 +26,7 @@ def _copy_into(flat: DagModule, graph: DagModule, values: dict[str, _Outputs], p
         if isinstance(vertex, InnerVertex):
             values[vertex.name] = _copy_vertex(flat, vertex, values, prefix)
         elif not isinstance(vertex, InputVertex):
-            raise GraphError(f"{vertex!r} in {graph} is neither an input nor a module.")
+            raise GraphError(f"{vertex!r} in {graph.title} is neither an input nor a module.")
     return tuple(output for vertex in graph.output_vertices for output in values[vertex.name])
 
 

@@ -19,7 +19,7 @@ def describe(graph: DagModule) -> str:
         f"{name:<{name_width}}  {kind:<{kind_width}}  {sources}".rstrip() for name, kind, sources in rows
     ]
     outputs = ", ".join(vertex.name for vertex in graph.output_vertices) or "(none)"
-    return "\n".join([f"{graph} {{", *lines, f"}} -> {outputs}"])
+    return "\n".join([f"{graph.title} {{", *lines, f"}} -> {outputs}"])
 
 
 def _rows(graph: DagModule, depth: int) -> list[tuple[str, str, str]]:
@@ -35,7 +35,7 @@ def _kind(vertex: Vertex) -> str:
     if not isinstance(vertex, InnerVertex):
         return "input"
     if isinstance(vertex.module, DagModule):
-        return str(vertex.module)
+        return vertex.module.title
     return _title(vertex.module)
 
 
