@@ -1,1 +1,68 @@
-"""To be filled."""
+"""Xylo chips: from a network to an integer program, its simulation and its configuration.
+
+Parts are loaded when they are first used: none of them needs the vendor's driver.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .specification import Population, Specification, SpecificationError
+from .violation import DRCError, DRCWarning, MappingError, Violation
+
+if TYPE_CHECKING:
+    from .configuration import XyloConfiguration
+    from .cycles import CycleCount, cycles_model, est_clock_freq
+    from .power import PowerEstimate, estimate_power
+    from .rockpool_config import config_from_specification, load_config, save_config, validate_configuration
+
+_CHIP_FACES = ("syns61201", "syns61300", "syns63300", "syns65302")
+
+# Name -> module that holds it.
+_LAZY = {
+    "CycleCount": "cycles",
+    "PowerEstimate": "power",
+    "XyloConfiguration": "configuration",
+    "config_from_specification": "rockpool_config",
+    "cycles_model": "cycles",
+    "est_clock_freq": "cycles",
+    "estimate_power": "power",
+    "load_config": "rockpool_config",
+    "save_config": "rockpool_config",
+    "validate_configuration": "rockpool_config",
+}
+
+__all__ = [
+    "CycleCount",
+    "DRCError",
+    "DRCWarning",
+    "MappingError",
+    "Population",
+    "PowerEstimate",
+    "Specification",
+    "SpecificationError",
+    "Violation",
+    "XyloConfiguration",
+    "config_from_specification",
+    "cycles_model",
+    "est_clock_freq",
+    "estimate_power",
+    "load_config",
+    "save_config",
+    "syns61201",
+    "syns61300",
+    "syns63300",
+    "syns65302",
+    "validate_configuration",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _CHIP_FACES:
+        return import_module(f"{__name__}.{name}")
+    if name in _LAZY:
+        return getattr(import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -21,8 +21,9 @@ def exact_integers(name: str, value: Any, dtype: np.dtype | type) -> np.ndarray:
     source = _as_numpy(name, value)
     limits = np.iinfo(dtype)
     if source.size:
-        _refuse(name, source, ~np.isfinite(source), "not finite")
-        _refuse(name, source, source != np.floor(source), "not a whole number; quantise first")
+        if source.dtype.kind == "f":
+            _refuse(name, source, ~np.isfinite(source), "not finite")
+            _refuse(name, source, source != np.floor(source), "not a whole number; quantise first")
         outside = (source < limits.min) | (source > limits.max)
         _refuse(name, source, outside, f"outside {limits.min}..{limits.max}")
     result = np.array(source, dtype=dtype, order="C")
