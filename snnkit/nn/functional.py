@@ -156,12 +156,17 @@ def lif(
         beta, isyn = dynamics.beta, state.isyn
     trace = _Trace(record)
     spikes, state = _lif_steps(currents, state._replace(isyn=isyn), dynamics, beta, noise=noise, trace=trace)
-    records = trace.stacked() | ({"spikes": spikes} if record else {})
-    if record:
-        records["isyn"] = records["isyn"].view(*data.shape[:2], *layout)
-        irec = records.get("irec")
-        records["irec"] = torch.zeros_like(records["isyn"]) if irec is None else irec.view_as(records["isyn"])
-    return spikes, state._replace(isyn=state.isyn.view(-1, *layout)), records
+    return spikes, state._replace(isyn=state.isyn.view(-1, *layout)), _lif_record(trace, spikes, layout)
+
+
+def _lif_record(trace: "_Trace", spikes: Tensor, layout: Sequence[int]) -> Record:
+    course = trace.stacked()
+    if not course:
+        return {}
+    isyn = course["isyn"].view(*spikes.shape[:2], *layout)
+    irec = course["irec"].view_as(isyn) if "irec" in course else torch.zeros_like(isyn)
+    adaptation = {"iahp": course["iahp"]} if "iahp" in course else {}
+    return {"vmem": course["vmem"], "isyn": isyn, "irec": irec, **adaptation, "spikes": spikes}
 
 
 def _lif_steps(
@@ -304,7 +309,8 @@ def rate(
         trace.add(rec_input=rec_input, x=x)
     records = trace.stacked()
     if record:
-        records.setdefault("rec_input", torch.zeros_like(records["x"]))
+        rec_input = records.get("rec_input", torch.zeros_like(records["x"]))
+        records = {"rec_input": rec_input, "x": records["x"]}
     return torch.stack(outputs, 1), x, records
 
 
@@ -330,8 +336,9 @@ def delta_modulate(
     for signal in data.unbind(1):
         references.append(reference)
         change = signal - reference
-        up = StepPWL.apply(change, thr_up, 0.5, most)
-        down = StepPWL.apply(-change, thr_down, 0.5, most)
+        # Half the threshold as window: the surrogates of up and down, of opposite sign, never overlap.
+        up = StepPWL.apply(change, thr_up, 0.5 * thr_up, most)
+        down = StepPWL.apply(-change, thr_down, 0.5 * thr_down, most)
         if n_ref_steps:
             waiting = wait > 0
             up, down = up.masked_fill(waiting, 0.0), down.masked_fill(waiting, 0.0)

@@ -52,7 +52,7 @@ class LowPass(TorchModule):
         channels = self.vmem.shape[-1]
         if data.ndim != 3 or data.shape[-1] != channels or not len(data):
             raise ShapeError(
-                f"LowPass: input must be (time, batch, {channels}), with time above 0, not {tuple(data.shape)}."
+                f"LowPass: input must be (time, batch, {channels}), time above 0, not {tuple(data.shape)}."
             )
         (vmem,) = self._states_for(data.shape[1], "vmem")
         outputs = []

@@ -27,7 +27,7 @@ __all__ = ["RateTorch"]
 
 def rectify(x: Tensor, threshold: Tensor) -> Tensor:
     """Return ``max(0, x - threshold)``."""
-    return torch.relu(x - threshold)
+    return torch.clamp(x - threshold, min=0.0)
 
 
 def unit_eigs(shape: tuple[int, ...]) -> Tensor:
