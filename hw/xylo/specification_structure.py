@@ -72,10 +72,9 @@ def normalised(spec: Any, problems: list[str]) -> dict[str, Any]:
 
 
 def _time_step(value: Any) -> float:
-    try:
-        dt = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"dt = {value!r} is not a number of seconds.") from None
+    if not isinstance(value, (int, float, np.integer, np.floating)) or isinstance(value, bool):
+        raise ValueError(f"dt = {value!r} is not a number of seconds.")
+    dt = float(value)
     if not (math.isfinite(dt) and dt > 0):
         raise ValueError(f"dt = {dt} s must be finite and above zero.")
     return dt
