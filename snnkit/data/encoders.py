@@ -4,6 +4,7 @@ A Xylo chip takes up to 15 events per channel and time step, so amplitude is car
 events (graded events), not only by their timing. Normalisation is fitted on training recordings only.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +13,7 @@ import numpy as np
 from snnkit.data import features
 from snnkit.data.recordings import RecordingSet
 from snnkit.utilities.chips import Chip
-from snnkit.utilities.errors import ConfigurationError, DataError, ShapeError
+from snnkit.utilities.errors import ConfigurationError, DataError, FileFormatError, ShapeError
 
 __all__ = ["DeltaEncoding", "Encoder", "Encoding", "FilterBankEncoding", "GradedEncoding", "fit_encoder"]
 
@@ -44,6 +45,8 @@ class GradedEncoding:
             channel, with 0 events at the low percentile.
         slope_channels: So many of the first channels' slopes are appended, before sign splitting.
         slope_reach: Frames on each side that a slope is fitted over.
+        compress: Levels follow ``asinh((x - median) / MAD)`` of each feature instead of ``x``, so that small
+            movements keep their detail beside large ones (MAD: median absolute deviation in training).
         low_percentile, high_percentile: Ends of the range.
     """
 
@@ -52,6 +55,7 @@ class GradedEncoding:
     signed: bool = False
     slope_channels: int = 0
     slope_reach: int = 2
+    compress: bool = False
     low_percentile: float = 1.0
     high_percentile: float = 99.0
 
@@ -160,6 +164,8 @@ class DeltaEncoding:
         return features.resample(signal, self.steps)
 
 
+_FITTED = ("centre", "spread", "low", "middle", "high")
+
 Encoding = GradedEncoding | FilterBankEncoding | DeltaEncoding
 
 
@@ -169,15 +175,33 @@ class Encoder:
 
     Attributes:
         config: The encoding.
-        low, middle, high: Shape ``(features,)``: percentiles of the training frames.
+        centre, spread: Shape ``(features,)``: median and median absolute deviation of the training frames;
+            used by compression.
+        low, middle, high: Shape ``(features,)``: percentiles of the training frames,
+            compressed if the encoding says so.
         max_events: The chip's limit of input events per channel and step.
     """
 
     config: Encoding
+    centre: np.ndarray
+    spread: np.ndarray
     low: np.ndarray
     middle: np.ndarray
     high: np.ndarray
     max_events: int
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """The fitted normalisation, for a checkpoint."""
+        return {name: getattr(self, name) for name in _FITTED}
+
+    @classmethod
+    def from_arrays(cls, config: Encoding, arrays: Mapping[str, np.ndarray], chip: Chip) -> "Encoder":
+        """Return the encoder whose :meth:`arrays` were saved."""
+        missing = [name for name in _FITTED if name not in arrays]
+        if missing:
+            raise FileFormatError(f"The saved encoder lacks {', '.join(missing)}.")
+        fitted = {name: np.asarray(arrays[name]) for name in _FITTED}
+        return cls(config=config, max_events=chip.input_event_cap, **fitted)
 
     @property
     def channels(self) -> int:
@@ -205,6 +229,7 @@ class Encoder:
         frames = self.config.frames(signal, sample_rate)
         if frames.shape[1] != self.low.size:
             raise ShapeError(f"The encoder was fitted on {self.low.size} features, not {frames.shape[1]}.")
+        frames = _compress(self.config, frames, self.centre, self.spread)
         if isinstance(self.config, DeltaEncoding):
             return _level_crossings((frames - self.low) / (self.high - self.low), self.config.threshold)
         if getattr(self.config, "signed", False):
@@ -214,6 +239,10 @@ class Encoder:
         else:
             scaled = (frames - self.low) / (self.high - self.low) * self.max_events
         return scaled.astype(np.float32)
+
+
+def _compress(config: Encoding, frames: np.ndarray, centre: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    return np.arcsinh((frames - centre) / spread) if getattr(config, "compress", False) else frames
 
 
 def _level_crossings(position: np.ndarray, threshold: float) -> np.ndarray:
@@ -235,14 +264,21 @@ def fit_encoder(config: Encoding, training: RecordingSet, chip: Chip) -> Encoder
         DataError: a channel never changes, or the recordings do not fit the encoding.
     """
     frames = np.concatenate([config.frames(s, training.sample_rate) for s in training.signals])
-    low, middle, high = np.percentile(frames, [config.low_percentile, 50.0, config.high_percentile], axis=0)
-    flat = np.flatnonzero(~(high > low))
+    centre = np.median(frames, axis=0)
+    spread = np.median(np.abs(frames - centre), axis=0)
+    spread = np.where(spread > 0.0, spread, frames.std(axis=0))
+    flat = np.flatnonzero(~(spread > 0.0))
+    if not flat.size:
+        frames = _compress(config, frames, centre, spread)
+        percentiles = [config.low_percentile, 50.0, config.high_percentile]
+        low, middle, high = np.percentile(frames, percentiles, axis=0)
+        flat = np.flatnonzero(~(high > low))
     if flat.size:
         raise DataError(
             f"Feature {', '.join(map(str, flat.tolist()))} is constant over the training recordings: "
             "it carries nothing and cannot be scaled. Leave the channel out or widen the percentiles."
         )
-    encoder = Encoder(config, low, middle, high, chip.input_event_cap)
+    encoder = Encoder(config, centre, spread, low, middle, high, chip.input_event_cap)
     if encoder.channels > chip.max_inputs:
         raise ConfigurationError(
             f"The {config.kind} encoding makes {encoder.channels} channels; {chip.title} ({chip.name}) "

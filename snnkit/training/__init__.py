@@ -1,1 +1,1 @@
-"""To be filled."""
+"""Losses, metrics, the trainer, checkpoints."""
