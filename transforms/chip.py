@@ -1,0 +1,177 @@
+"""Training with what a chip computes with: ``for_chip`` makes the whole configuration for one chip."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from snnkit.utilities.chips import Chip, get_chip
+from snnkit.utilities.errors import ConfigurationError
+
+from .calibration import observe_state_peaks
+from .chip_graph import Population, Weights, read_populations
+from .chip_scale import ChipMember, ChipPopulation, Layer
+from .patching import bare_path, make_param_T_network, wrappers_of
+from .scaling import ScalePlan
+from .wrappers import TWrapper, core_of, own_tensors
+
+__all__ = ["chip_of", "for_chip", "plan_of", "recalibrate", "scales_of"]
+
+
+def for_chip(
+    net: nn.Module,
+    chip: str | Chip,
+    calibration: Tensor | None = None,
+    plan: ScalePlan | None = None,
+    *,
+    inplace: bool = False,
+) -> Any:
+    """Return ``net`` patched so that it computes with the values that ``chip`` will hold.
+
+    Per neuron, all incoming weights, the threshold and the bias (with the linear layers' biases folded in)
+    are rounded to the chip's integers under one scale, the very scale that deployment uses; leaks become bit
+    shifts; events per step are capped. Gradients go straight through, so training goes on as before::
+
+        qat = for_chip(net, "imu", calibration=batch)
+        ...  # train qat
+        deployment = deploy(qat, "imu")
+
+    Transforms that the network has already (pruning, say) apply before.
+
+    Args:
+        net: a network with a graph: LinearTorch or ``nn.Linear`` weights, LIFTorch or aLIFTorch neurons.
+        chip: name or table entry.
+        calibration: ``(batch, time, channels)`` input, from which the plan's peaks are observed.
+        plan: weight shifts and peaks, as a deployment chose them; instead of ``calibration``.
+        inplace: patch ``net`` itself, with its very parameters; else a deep copy.
+
+    Raises:
+        ConfigurationError: the network is patched for a chip already, or holds what no chip scale can be
+            given to; both ``calibration`` and ``plan`` are given.
+    """
+    entry = get_chip(chip)
+    if plan is not None and calibration is not None:
+        raise ConfigurationError("Give for_chip either calibration data or a plan, not both.")
+    if plan_of(net) is not None:
+        raise ConfigurationError("This network is patched for a chip already; use remove_T_net first.")
+    net = net if inplace else copy.deepcopy(net)
+    populations = [_chip_population(net, found, entry, plan or ScalePlan()) for found in _populations(net)]
+    config: dict[str, Any] = {}
+    for population in populations:
+        for path in dict.fromkeys((population.path, *(layer.path for layer in population.layers))):
+            _append(config, path, ChipMember(population, path))
+    net = make_param_T_network(net, config, inplace=True)
+    wrappers = dict(wrappers_of(net, TWrapper))
+    for population in populations:
+        paths = (population.path, *(layer.path for layer in population.layers))
+        population.wrappers = {path: wrappers[path] for path in paths}
+    _refuse_biases(populations, entry)
+    if calibration is not None:
+        recalibrate(net, calibration)
+    return net
+
+
+def recalibrate(net: nn.Module, batch: Tensor) -> ScalePlan:
+    """Observe the peaks of a patched network anew, as training moves its states; return the new plan.
+
+    Raises:
+        ConfigurationError: the network is not patched for a chip.
+    """
+    plan = plan_of(net)
+    if plan is None:
+        raise ConfigurationError("This network is not patched for a chip: use for_chip first.")
+    # Scales change nothing but rounding; with the old peaks the states are as large as with the new.
+    plan = replace(plan, peaks=observe_state_peaks(net, batch))
+    for population in _chip_populations(net):
+        population.plan = plan
+    return plan
+
+
+def plan_of(net: nn.Module) -> ScalePlan | None:
+    """Return the plan that a network was patched with for a chip; None if it was not."""
+    return next((population.plan for population in _chip_populations(net)), None)
+
+
+def chip_of(net: nn.Module) -> Chip | None:
+    """Return the chip that a network was patched for; None if it was not."""
+    return next((population.chip for population in _chip_populations(net)), None)
+
+
+def scales_of(net: nn.Module) -> dict[str, Tensor]:
+    """Return the scale of every neuron of a network patched for a chip: ``{module path: (N,)}`` float64."""
+    with torch.no_grad():
+        return {population.path: population.scales() for population in _chip_populations(net)}
+
+
+def _chip_populations(net: nn.Module) -> list[ChipPopulation]:
+    found: dict[int, ChipPopulation] = {}
+    for _, wrapper in wrappers_of(net, TWrapper):
+        for joint in wrapper.T_config.get("", ()):
+            if isinstance(joint, ChipMember):
+                found[id(joint.population)] = joint.population
+    return list(found.values())
+
+
+def _populations(net: nn.Module) -> list[Population]:
+    as_graph: Callable[[], Any] | None = getattr(net, "as_graph", None)
+    if as_graph is None:
+        kind = type(net).__name__
+        raise ConfigurationError(
+            f"{kind} has no graph: build the network from snnkit modules in a Sequential."
+        )
+    return read_populations(as_graph())
+
+
+def _chip_population(net: nn.Module, found: Population, chip: Chip, plan: ScalePlan) -> ChipPopulation:
+    layers = [_layer(net, weights) for weights in found.weights]
+    return ChipPopulation(chip, plan, _module_path(net, found.path), found.is_output, layers)
+
+
+def _layer(net: nn.Module, weights: Weights) -> Layer:
+    modules = {bare_path(path): core_of(module) for path, module in net.named_modules()}
+    path = bare_path(weights.path)
+    if weights.recurrent:
+        return Layer(path, "w_rec", None, False, weights.factors)
+    if path in modules:
+        bias = None if modules[path]._parameters.get("bias") is None else "bias"
+        bias = "bias" if "bias" in own_tensors(modules[path]) else bias
+        return Layer(path, "weight", bias, isinstance(modules[path], nn.Linear), weights.factors)
+    # Weights that a container holds stand in its graph as a layer of their own.
+    parent, _, name = path.rpartition(".")
+    if parent in modules and name in own_tensors(modules[parent]):
+        return Layer(parent, name, None, False, weights.factors)
+    raise ConfigurationError(f"{path}: the graph has these weights, but the network has no such module.")
+
+
+def _module_path(net: nn.Module, vertex_path: str) -> str:
+    path = bare_path(vertex_path)
+    if any(bare_path(found) == path for found, _ in net.named_modules()):
+        return path
+    # A network that is a single module is its own graph's only vertex.
+    if core_of(net)._modules:
+        raise ConfigurationError(f"{path}: the graph has these neurons, but the network has no such module.")
+    return ""
+
+
+def _append(config: dict[str, Any], path: str, member: ChipMember) -> None:
+    place = config
+    for part in filter(None, path.split(".")):
+        place = place.setdefault(part, {})
+    place.setdefault("", []).append(member)
+
+
+def _refuse_biases(populations: list[ChipPopulation], chip: Chip) -> None:
+    if chip.has_bias:
+        return
+    biased = []
+    for population in populations:
+        names = [(population.path, "bias"), *((layer.path, layer.bias) for layer in population.layers)]
+        for path, name in names:
+            if name is not None and bool(population.wrappers[path].single_values()[name].any()):
+                biased.append(f"{path}.{name}")
+    if biased:
+        places = ", ".join(biased)
+        raise ConfigurationError(f"{chip.title} has no bias, but {places} is not zero. Use has_bias=False.")
