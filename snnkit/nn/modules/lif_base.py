@@ -71,6 +71,8 @@ class LIFBaseTorch(TorchModule):
             threshold that is not above 0, a negative time constant.
     """
 
+    _optional_attributes = frozenset((*LEAK_ATTRIBUTES, "w_rec"))
+
     # Assigned as declarations, read as values: see TorchModule.
     bias: Any
     threshold: Any

@@ -42,6 +42,8 @@ class LinearTorch(TorchModule):
         ShapeError: ``shape`` is not two sizes, or a value has another shape.
     """
 
+    _optional_attributes = frozenset({"bias"})
+
     # Assigned as declarations, read as values: see TorchModule.
     weight: Any
     bias: Any

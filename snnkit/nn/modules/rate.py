@@ -65,6 +65,8 @@ class RateTorch(TorchModule):
         ParameterError: ``w_rec`` without ``has_rec``; the activation cannot be called.
     """
 
+    _optional_attributes = frozenset({"w_rec"})
+
     tau: Any
     bias: Any
     threshold: Any
