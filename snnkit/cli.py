@@ -2,6 +2,7 @@
 
 import sys
 import traceback
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,11 +16,32 @@ app = typer.Typer(
     name="snnkit",
     help="Train a spiking network, put it on a Xylo chip, and prove that the chip runs what was trained.",
     no_args_is_help=True,
-    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+_RUNNING = "Run the pipeline"
+_STEPS = "One step of a run"
+_LOOKING = "Look"
+
+RecipeName = Annotated[
+    str | None,
+    typer.Argument(metavar="RECIPE", help="A recipe's name or TOML file. [dim]default: basic-motions[/dim]"),
+]
+RunPath = Annotated[
+    Path | None,
+    typer.Argument(metavar="RUN", help="A run's folder. [dim]default: the newest in runs/[/dim]"),
+]
+Data = Annotated[
+    Path | None,
+    typer.Option("--data", exists=True, file_okay=False, metavar="DIR", help="Folder of recordings."),
+]
+ChipName = Annotated[
+    str | None, typer.Option("--chip", metavar="NAME", help="Chip: see [bold]snnkit chips[/].")
+]
+Seed = Annotated[int | None, typer.Option("--seed", metavar="N", help="Seed of everything random.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder for the run's files.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document for machines.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -39,7 +61,97 @@ def _root(
     pass
 
 
-@app.command()
+@app.command(rich_help_panel=_RUNNING)
+def run(
+    recipe: RecipeName = None,
+    *,
+    data: Data = None,
+    chip: ChipName = None,
+    seed: Seed = None,
+    out: Out = None,
+    resume: Resume = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """From recordings to a verified chip program and a report, in one go."""
+    from snnkit.commands.folders import Choice
+    from snnkit.commands.pipeline import run as command
+
+    raise typer.Exit(command(Choice(recipe, data, chip, seed, out, resume), as_json=as_json))
+
+
+@app.command(rich_help_panel=_STEPS)
+def train(
+    recipe: RecipeName = None,
+    *,
+    data: Data = None,
+    chip: ChipName = None,
+    seed: Seed = None,
+    out: Out = None,
+    resume: Resume = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train the float net, then fine-tune it with the chip's integers."""
+    from snnkit.commands.folders import Choice
+    from snnkit.commands.pipeline import train as command
+
+    raise typer.Exit(command(Choice(recipe, data, chip, seed, out, resume), as_json=as_json))
+
+
+@app.command(rich_help_panel=_STEPS)
+def check(
+    net: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="NET|RUN",
+            help="A run's folder, a specification.json, or FILE.py:NAME with NAME a net or a function that "
+            "makes one. [dim]default: the newest run[/dim]",
+        ),
+    ] = None,
+    chip: ChipName = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say whether a net fits a chip: all violations with their fixes, and the resources it takes."""
+    from snnkit.commands.check import check as command
+
+    raise typer.Exit(command(net, chip, as_json=as_json))
+
+
+@app.command(rich_help_panel=_STEPS)
+def deploy(run: RunPath = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Turn the trained net into the chip's integer program."""
+    from snnkit.commands.pipeline import step
+
+    raise typer.Exit(step("deploy", run, as_json=as_json))
+
+
+@app.command(rich_help_panel=_STEPS)
+def simulate(run: RunPath = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Run the program on all test recordings in the bit-exact simulator."""
+    from snnkit.commands.pipeline import step
+
+    raise typer.Exit(step("simulate", run, as_json=as_json))
+
+
+@app.command(rich_help_panel=_STEPS)
+def validate(run: RunPath = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Compare chip and net event by event; find the first difference and its reason."""
+    from snnkit.commands.pipeline import step
+
+    raise typer.Exit(step("validate", run, as_json=as_json))
+
+
+@app.command(rich_help_panel=_STEPS)
+def report(run: RunPath = None, as_json: Json = False, debug: Debug = False) -> None:
+    """Write the run's report page."""
+    from snnkit.commands.pipeline import step
+
+    raise typer.Exit(step("report", run, as_json=as_json))
+
+
+@app.command(rich_help_panel=_LOOKING)
 def doctor(as_json: Json = False, debug: Debug = False) -> None:
     """Show what is installed, which optional parts work, and what to do about the rest."""
     from snnkit.commands.doctor import doctor as command
@@ -47,9 +159,11 @@ def doctor(as_json: Json = False, debug: Debug = False) -> None:
     raise typer.Exit(command(as_json=as_json))
 
 
-@app.command()
+@app.command(rich_help_panel=_LOOKING)
 def chips(
-    names: Annotated[list[str] | None, typer.Argument(help="Chips to show; all when none is named.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="CHIP", help="Chips to show. [dim]default: all[/dim]")
+    ] = None,
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:

@@ -59,7 +59,7 @@ def chips(names: list[str], *, as_json: bool) -> int:
     """Print the table of the named chips, or of all."""
     shown = [get_chip(name) for name in names] or list(CHIPS.values())
     if as_json:
-        print_json({chip.name: _as_json(chip) for chip in shown})
+        print_json([_as_json(chip) for chip in shown])
         return 0
     table = Table(box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("", no_wrap=True)

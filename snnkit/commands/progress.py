@@ -7,6 +7,7 @@ from typing import Self
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, Task, TaskID, TextColumn
 from rich.progress import Progress as Live
+from rich.progress_bar import ProgressBar
 from rich.text import Text
 
 from snnkit.commands.terminal import status
@@ -26,7 +27,7 @@ class TerminalProgress:
         self._view = Live(
             SpinnerColumn(finished_text="[green]✓[/]"),
             TextColumn("{task.description}"),
-            BarColumn(bar_width=24),
+            _Bar(bar_width=20, complete_style="cyan", finished_style="green"),
             _Count(),
             _Elapsed(),
             TextColumn("[dim]{task.fields[note]}[/]"),
@@ -51,7 +52,7 @@ class TerminalProgress:
         self._stage, self._total = stage, total or 0
         self._began = self._told = time.monotonic()
         if self._live:
-            self._task = self._view.add_task(escape(stage), total=total, note="")
+            self._task = self._view.add_task(escape(stage), total=total, note="", counted=bool(total))
         else:
             self._line(f"{stage} ...")
 
@@ -78,6 +79,15 @@ class TerminalProgress:
 
     def _line(self, text: str) -> None:
         self._console.print(text, markup=False, soft_wrap=True)
+
+
+class _Bar(BarColumn):
+    """A bar where there are steps to count, a pulse where a stage is at work without any."""
+
+    def render(self, task: Task) -> ProgressBar | Text:  # type: ignore[override]
+        if task.finished and not task.fields["counted"]:
+            return Text("")
+        return super().render(task)
 
 
 class _Count(MofNCompleteColumn):

@@ -9,8 +9,9 @@ from typing import Any
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
-__all__ = ["bytes_text", "grid", "number_text", "print_json", "results", "say_error", "show", "status"]
+__all__ = ["bytes_text", "grid", "print_json", "results", "say_error", "show", "status"]
 
 _PLAIN_WIDTH = 110
 
@@ -55,7 +56,7 @@ def say_error(message: str) -> None:
     status().print(f"[bold red]Error:[/] {escape(message)}", soft_wrap=True)
 
 
-def grid(rows: Iterable[tuple[str, ...]], indent: int = 1) -> Table:
+def grid(rows: Iterable[tuple[str | Text, ...]], indent: int = 1) -> Table:
     """Return rows in columns without lines; the last column folds."""
     table = Table.grid(padding=(0, 2))
     listed = list(rows)
@@ -75,10 +76,3 @@ def bytes_text(count: int) -> str:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
         size /= 1000
     return f"{size:.1f} GB"
-
-
-def number_text(value: float) -> str:
-    """Whole numbers with thin thousands, others with three digits."""
-    if float(value).is_integer():
-        return f"{int(value):,}"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"

@@ -1,0 +1,93 @@
+"""``snnkit run`` and its steps: they call :mod:`snnkit.recipes.stages` and print what came of it."""
+
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.markup import escape
+from rich.text import Text
+
+from snnkit.commands.folders import Choice, choose, existing_run, interruptible
+from snnkit.commands.progress import TerminalProgress
+from snnkit.commands.summary import STAGES, run_as_json, run_summary
+from snnkit.commands.terminal import grid, print_json, show
+from snnkit.recipes import stages
+from snnkit.recipes.metrics_file import read_metrics
+from snnkit.recipes.run_folder import RunFolder
+from snnkit.report import words
+
+__all__ = ["run", "step", "train"]
+
+
+def run(choice: Choice, *, as_json: bool) -> int:
+    """Do the whole pipeline and print its summary."""
+    recipe, folder = choose(choice)
+    with interruptible(_again("run", folder)), TerminalProgress() as progress:
+        data = stages.run(recipe, folder, resume=choice.resume, progress=progress)
+    if as_json:
+        print_json(run_as_json(data, folder.path, folder.report))
+    else:
+        show(run_summary(data, folder.report))
+    return 0
+
+
+def train(choice: Choice, *, as_json: bool) -> int:
+    """Train both nets and print their accuracies."""
+    recipe, folder = choose(choice)
+    with interruptible(_again("train", folder)), TerminalProgress() as progress:
+        stages.train(recipe, folder, resume=choice.resume, progress=progress)
+    return _tell(folder, [folder.float_net, folder.qat_net], "deploy", as_json)
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One stage that works on a run's folder: what it calls, what it writes, what comes next."""
+
+    stage: Callable[..., Any]
+    files: Callable[[RunFolder], Sequence[Path]]
+    following: str | None
+
+
+_STEPS = {
+    "deploy": _Step(stages.deploy, lambda folder: [folder.specification, folder.deployment], "simulate"),
+    "simulate": _Step(stages.simulate, lambda folder: [folder.vectors], "validate"),
+    "validate": _Step(stages.validate, lambda folder: [folder.validation], "report"),
+    "report": _Step(stages.report, lambda folder: [folder.report], None),
+}
+
+
+def step(name: str, run: Path | None, *, as_json: bool) -> int:
+    """Do the step ``name`` on the named run, or on the newest."""
+    folder, chosen = existing_run(run), _STEPS[name]
+    with interruptible(f"snnkit {name} {_quoted(folder)}"), TerminalProgress() as progress:
+        chosen.stage(folder, progress=progress)
+    return _tell(folder, chosen.files(folder), chosen.following, as_json)
+
+
+def _tell(folder: RunFolder, files: Sequence[Path], following: str | None, as_json: bool) -> int:
+    """Print the accuracies known so far, the files that were written, and the next step."""
+    metrics = read_metrics(folder)
+    if as_json:
+        print_json({"folder": str(folder.path), "files": [str(path) for path in files], "metrics": metrics})
+        return 0
+    rows: list[tuple[str | Text, ...]] = [(f"[dim]{name}[/]", value) for name, value in _accuracies(metrics)]
+    rows += [("[dim]wrote[/]", escape(str(path))) for path in files]
+    if following:
+        rows.append(("[dim]next[/]", escape(f"snnkit {following} {_quoted(folder)}")))
+    show(grid(rows, indent=0))
+    return 0
+
+
+def _accuracies(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    known = metrics.get("accuracy", {})
+    return [(f"{name} accuracy", words.percent(known[key])) for key, name in STAGES.items() if key in known]
+
+
+def _again(command: str, folder: RunFolder) -> str:
+    return f"snnkit {command} --resume --out {_quoted(folder)}"
+
+
+def _quoted(folder: RunFolder) -> str:
+    return shlex.quote(str(folder.path))

@@ -1,0 +1,130 @@
+"""What a finished run prints: accuracies, use of the chip, clock and power, first difference, report."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from snnkit.report import words
+from snnkit.report.data import Divergence, ReportData, Resource
+from snnkit.utilities.chips import get_chip
+
+__all__ = ["STAGES", "resource_table", "run_as_json", "run_summary"]
+
+STAGES = {"float": "float", "qat": "quantised", "chip": "chip"}
+_BAR_CELLS = 16
+_EIGHTHS = " ▏▎▍▌▋▊▉█"
+_TIGHT = 0.9
+
+
+def run_summary(data: ReportData, report: Path) -> RenderableType:
+    """Return the summary of a run for :func:`snnkit.commands.terminal.show`."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(width=0)
+    table.add_column(style="dim", no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("", "accuracy", _accuracies(data))
+    table.add_row("", "chip", Group(resource_table([r for r in data.resources if r.used]), ""))
+    table.add_row("", "timing", _timing(data))
+    table.add_row("", "net and chip", _difference(data))
+    table.add_row("", "run time", words.seconds(data.seconds))
+    table.add_row("", "report", Text(str(report), style="bold", no_wrap=True, overflow="ignore"))
+    chip = get_chip(data.chip)
+    head = f"[bold]{escape(data.title)}[/]  [dim]{chip.title}, seed {data.seed}[/]"
+    return Group("", head, "", table)
+
+
+def _accuracies(data: ReportData) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(justify="left", min_width=16)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(style="dim")
+    for key, name in STAGES.items():
+        if key not in data.accuracy:
+            continue
+        told = ""
+        if key in data.predictions:
+            right = int(np.count_nonzero(data.predictions[key] == data.labels))
+            told = f"{right} of {data.labels.size} test recordings"
+        style = "bold green" if key == "chip" else ""
+        table.add_row(name, Text(words.percent(data.accuracy[key]), style=style), told)
+    return Group(table, "")
+
+
+def resource_table(resources: Sequence[Resource]) -> Table:
+    """Return one row for each resource: name, use against limit, a bar."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(min_width=16)
+    table.add_column(justify="right", no_wrap=True)
+    table.add_column(no_wrap=True)
+    for resource in resources:
+        if not resource.used and not resource.limit:
+            continue  # a chip without biases, a net without biases: nothing to tell
+        share = resource.used / resource.limit if resource.limit else float(resource.used > 0)
+        used = f"{words.number(resource.used)} of {words.number(resource.limit)}"
+        over = resource.used > resource.limit
+        colour = "red" if over else "yellow" if share > _TIGHT else "cyan"
+        table.add_row(resource.name, Text(used, style="bold red" if over else ""), _bar(share, colour))
+    return table
+
+
+def _bar(share: float, colour: str) -> Text:
+    eighths = round(min(max(share, 0.0), 1.0) * _BAR_CELLS * 8)
+    if share > 0:
+        eighths = max(eighths, 1)
+    full, rest = divmod(eighths, 8)
+    filled = "█" * full + (_EIGHTHS[rest] if rest else "")
+    return Text(filled, style=colour) + Text("·" * (_BAR_CELLS - len(filled)), style="dim")
+
+
+def _timing(data: ReportData) -> str:
+    timing = data.timing
+    step = f" of {timing.dt * 1e3:g} ms" if timing.dt else ""
+    text = (
+        f"{words.number(round(timing.cycles_per_step))} cycles a step{step}, {words.hertz(timing.clock_hz)}"
+    )
+    if timing.power_w is not None:
+        text += f", about {words.watts(timing.power_w)}"
+    return text
+
+
+def _difference(data: ReportData) -> str:
+    found: Divergence | None = data.divergence
+    if found is None:
+        where = f" in {data.compared_samples} recordings" if data.compared_samples else ""
+        return f"[green]no difference[/]{where}"
+    sample = "" if found.sample is None else f" of recording {found.sample}"
+    values = f"net {words.number(found.net_value)}, chip {words.number(found.chip_value)}"
+    return escape(
+        f"first difference at step {found.time}{sample}, {found.layer} neuron {found.neuron}: {values}. "
+        f"{found.reason}"
+    )
+
+
+def run_as_json(data: ReportData, folder: Path, report: Path) -> dict[str, Any]:
+    """Return the summary as plain JSON values."""
+    timing, divergence = data.timing, data.divergence
+    return {
+        "folder": str(folder),
+        "report": str(report),
+        "recipe": data.recipe,
+        "chip": data.chip,
+        "seed": data.seed,
+        "seconds": data.seconds,
+        "accuracy": dict(data.accuracy),
+        "test_recordings": int(data.labels.size),
+        "resources": [{"name": r.name, "used": r.used, "limit": r.limit} for r in data.resources],
+        "timing": {
+            "cycles_per_step": timing.cycles_per_step,
+            "clock_hz": timing.clock_hz,
+            "power_w": timing.power_w,
+            "dt": timing.dt,
+        },
+        "divergence": None if divergence is None else dict(vars(divergence)),
+        "compared_samples": data.compared_samples,
+    }
