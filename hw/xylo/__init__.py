@@ -6,6 +6,8 @@ Parts are loaded when they are first used: none of them needs the vendor's drive
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+# `check` is a module too: imported here, its name means the function whoever comes first.
+from .check import CheckReport, check
 from .specification import Population, Specification, SpecificationError
 from .violation import DRCError, DRCWarning, MappingError, Violation
 
@@ -14,6 +16,7 @@ if TYPE_CHECKING:
     from .cycles import CycleCount, cycles_model, est_clock_freq
     from .power import PowerEstimate, estimate_power
     from .rockpool_config import config_from_specification, load_config, save_config, validate_configuration
+    from .simulator import XyloSim
 
 _CHIP_FACES = ("syns61201", "syns61300", "syns63300", "syns65302")
 
@@ -22,6 +25,7 @@ _LAZY = {
     "CycleCount": "cycles",
     "PowerEstimate": "power",
     "XyloConfiguration": "configuration",
+    "XyloSim": "simulator",
     "config_from_specification": "rockpool_config",
     "cycles_model": "cycles",
     "est_clock_freq": "cycles",
@@ -32,6 +36,7 @@ _LAZY = {
 }
 
 __all__ = [
+    "CheckReport",
     "CycleCount",
     "DRCError",
     "DRCWarning",
@@ -42,6 +47,8 @@ __all__ = [
     "SpecificationError",
     "Violation",
     "XyloConfiguration",
+    "XyloSim",
+    "check",
     "config_from_specification",
     "cycles_model",
     "est_clock_freq",

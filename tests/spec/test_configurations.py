@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from snnkit.hw.xylo.configuration import (
     A2Configuration,
     ImuConfiguration,
@@ -43,6 +44,9 @@ def edited(change):
 def spec_for(chip, **changes):
     values = {"weights_in": [[1, 2, 3]], "weights_out": [[4], [5], [6]], "threshold": 10}
     return Specification.create(chip=chip, **(values | changes))
+
+
+SMALL_JSON = spec_for("imu").to_configuration().to_json()
 
 
 def test_the_vendors_dump_comes_back_byte_for_byte():
@@ -231,6 +235,26 @@ def test_damaged_json_is_refused_and_changes_nothing(damage):
     with pytest.raises(FileFormatError):
         config.from_json(DAMAGES[damage]())
     assert config == before
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.data())
+def test_mutated_json_is_refused_or_is_a_whole_configuration(data):
+    text = SMALL_JSON
+    place = data.draw(st.integers(0, len(text) - 1))
+    length = data.draw(st.integers(0, 3))
+    inserted = data.draw(st.text(st.sampled_from('0123456789.-eE"{}[],: naN\n'), max_size=3))
+    config = ImuConfiguration()
+    try:
+        config.from_json(text[:place] + inserted + text[place + length :])
+    except FileFormatError:
+        assert config == ImuConfiguration()
+        return
+    again = ImuConfiguration()
+    again.from_json(config.to_json())
+    assert again == config
+    ok, message = validate_configuration(config)
+    assert ok == (message == "")
 
 
 def test_messages_lead_to_the_place():

@@ -1,5 +1,6 @@
 """Specification files: exact round trips, and refusal of everything that is not one."""
 
+import contextlib
 import json
 import pickle
 import shutil
@@ -8,6 +9,7 @@ import struct
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import save
 from snnkit.hw.xylo.specification import Population, Specification
 from strategies import specifications
@@ -178,6 +180,20 @@ def test_every_flipped_byte_of_the_arrays_is_found(saved):
         with pytest.raises(FileFormatError):
             Specification.load(saved)
         content[place] ^= 0x10
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_a_mutated_header_is_refused_or_means_the_same(spec, saved, data):
+    text = saved.read_text()
+    place = data.draw(st.integers(0, len(text) - 1))
+    length = data.draw(st.integers(0, 3))
+    inserted = data.draw(st.text(st.sampled_from('0123456789.-eE"{}[],: naN\n'), max_size=3))
+    mutated = saved.with_name("mutated.json")
+    mutated.write_text(text[:place] + inserted + text[place + length :])
+    shutil.copy(saved.with_suffix(".safetensors"), mutated.with_suffix(".safetensors"))
+    with contextlib.suppress(FileFormatError):
+        assert Specification.load(mutated) == spec
 
 
 class Trap:
