@@ -122,17 +122,17 @@ def test_bitshift_neurons_snap_their_time_constants():
 
 def test_bitshift_neurons_train_from_one_shift_to_the_next():
     neurons = LIFBitshiftTorch(1, tau_mem=4e-3, threshold=1e6)
-    optimiser = torch.optim.SGD(neurons.parameters("taus").astorch(), lr=2e-7)
+    optimiser = torch.optim.Adam(neurons.parameters("taus").astorch(), lr=2e-4)
     seen = set()
     for _ in range(60):
         optimiser.zero_grad()
         record = neurons.reset_state()(torch.ones(1, 50, 1), record=True)[2]
-        (record["vmem"][:, -1] - 120.0).square().mean().backward()
+        (record["vmem"][:, -1] - 400.0).square().mean().backward()
         optimiser.step()
         dash = neurons.dash_mem.item()
         assert dash == pytest.approx(round(dash), abs=1e-3)
         seen.add(round(dash))
-    assert len(seen) > 1
+    assert len(seen) >= 2
 
 
 def test_bitshift_mode_rounds_its_shifts():
@@ -244,7 +244,7 @@ def test_unit_dropout_silences_whole_channels_and_keeps_the_mean():
     output = dropout(torch.ones(2, 4, 2000))[0]
     assert torch.equal(output, output[:, :1].expand(2, 4, 2000))
     assert not torch.equal(output[0], output[1])
-    assert set(output.unique().tolist()) == pytest.approx({0.0, 5.0})
+    assert output.unique().tolist() == pytest.approx([0.0, 5.0])
     assert float((output == 0).float().mean()) == pytest.approx(0.8, abs=0.03)
     assert torch.equal(dropout.eval()(torch.ones(1, 3, 2000))[0], torch.ones(1, 3, 2000))
     assert UnitDropout(3, p=1.0)(torch.ones(1, 2, 3))[0].count_nonzero() == 0
@@ -282,7 +282,7 @@ def test_instant_applies_its_function():
 
 
 def test_low_pass_keeps_a_state_for_every_batch_element():
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="ExpSynTorch"):
         filtered = LowPass(2, 1e-3, 0.01)
     data = torch.randn(30, 4, 2)
     whole = filtered(data)[0]
