@@ -86,7 +86,7 @@ def _check_net(target: str, chip: Chip | None) -> Verdict:
 
 
 def _of_report(report: Any) -> Verdict:
-    resources = tuple(Resource(r.name, float(r.used), float(r.limit)) for r in report.resources)
+    resources = tuple(Resource(r.name, r.used, r.limit) for r in report.resources)
     return Verdict(report.chip, tuple(report.violations), resources, tuple(report.notes))
 
 
@@ -113,7 +113,7 @@ def _net(target: str) -> Any:
     found = load_object(target)
     net = found if isinstance(found, nn.Module) else found() if callable(found) else found
     if not isinstance(net, nn.Module):
-        raise ConfigurationError(f"{target} is a {type(net).__name__}, not a net (torch.nn.Module).")
+        raise ConfigurationError(f"{target} is of type {type(net).__name__}, not a net (torch.nn.Module).")
     return net
 
 

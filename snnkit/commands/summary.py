@@ -18,8 +18,9 @@ __all__ = ["STAGES", "resource_table", "run_as_json", "run_summary"]
 
 STAGES = {"float": "float", "qat": "quantised", "chip": "chip"}
 _BAR_CELLS = 16
+_COUNTABLE = 2
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
-_TIGHT = 0.9
+_STATE_COLOURS = {"fine": "cyan", "tight": "yellow", "over": "red"}
 
 
 def run_summary(data: ReportData, report: Path) -> RenderableType:
@@ -29,7 +30,9 @@ def run_summary(data: ReportData, report: Path) -> RenderableType:
     table.add_column(style="dim", no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("", "accuracy", _accuracies(data))
-    table.add_row("", "chip", Group(resource_table([r for r in data.resources if r.used]), ""))
+    table.add_row(
+        "", "chip", Group(resource_table([r for r in data.resources if r.used and r.limit > _COUNTABLE]), "")
+    )
     table.add_row("", "timing", _timing(data))
     table.add_row("", "net and chip", _difference(data))
     table.add_row("", "run time", words.seconds(data.seconds))
@@ -65,21 +68,21 @@ def resource_table(resources: Sequence[Resource]) -> Table:
     for resource in resources:
         if not resource.used and not resource.limit:
             continue  # a chip without biases, a net without biases: nothing to tell
-        share = resource.used / resource.limit if resource.limit else float(resource.used > 0)
         used = f"{words.number(resource.used)} of {words.number(resource.limit)}"
-        over = resource.used > resource.limit
-        colour = "red" if over else "yellow" if share > _TIGHT else "cyan"
-        table.add_row(resource.name, Text(used, style="bold red" if over else ""), _bar(share, colour))
+        colour = _STATE_COLOURS[resource.state]
+        style = "bold red" if resource.state == "over" else ""
+        table.add_row(resource.name, Text(used, style=style), _bar(resource, colour))
     return table
 
 
-def _bar(share: float, colour: str) -> Text:
-    eighths = round(min(max(share, 0.0), 1.0) * _BAR_CELLS * 8)
-    if share > 0:
+def _bar(resource: Resource, colour: str) -> Text:
+    eighths = round(min(resource.share, 1.0) * _BAR_CELLS * 8)
+    if resource.used > 0:
         eighths = max(eighths, 1)
     full, rest = divmod(eighths, 8)
     filled = "█" * full + (_EIGHTHS[rest] if rest else "")
-    return Text(filled, style=colour) + Text("·" * (_BAR_CELLS - len(filled)), style="dim")
+    bar = Text(filled, style=colour) + Text("·" * (_BAR_CELLS - len(filled)), style="dim")
+    return bar + Text("  too much", style="bold red") if resource.state == "over" else bar
 
 
 def _timing(data: ReportData) -> str:

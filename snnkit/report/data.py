@@ -29,6 +29,8 @@ __all__ = [
 _FILE_STEM = "report-data"
 _FORMAT = "snnkit report data"
 _VERSION = 1
+_TIGHT = 0.9
+_COUNTABLE = 2
 
 
 class _Record:
@@ -139,6 +141,21 @@ class Resource:
     name: str
     used: float
     limit: float
+
+    @property
+    def share(self) -> float:
+        """Fraction used; 2 for any use of what the chip has none of."""
+        return self.used / self.limit if self.limit else 2.0 * (self.used > 0)
+
+    @property
+    def state(self) -> str:
+        """``"over"`` the limit, ``"tight"`` beyond 90 % of it, or ``"fine"``.
+
+        Of what comes in ones or twos (a second synapse), using all is no sign of a tight fit.
+        """
+        if self.used > self.limit:
+            return "over"
+        return "tight" if self.share > _TIGHT and self.limit > _COUNTABLE else "fine"
 
 
 @dataclass(frozen=True)

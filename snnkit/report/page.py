@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 __all__ = ["render"]
 
-_TIGHT = 0.9
 _LISTED_DISAGREEMENTS = 12
 
 
@@ -52,7 +51,7 @@ def render(data: ReportData) -> str:
         colours=COLOURS,
         headlines=_headlines(data),
         verdict=_verdict(data),
-        bars=[_bar(resource) for resource in data.resources],
+        bars=[_bar(resource) for resource in data.resources if resource.used or resource.limit],
         disagreements=_disagreements(data),
         command=data.command or f"snnkit run {data.recipe} --chip {data.chip} --seed {data.seed}",
         **context,
@@ -122,11 +121,8 @@ def _verdict(data: ReportData) -> str:
 
 
 def _bar(resource: Resource) -> _Bar:
-    share = resource.used / resource.limit if resource.limit else float(resource.used > 0) * 2
-    state = "over" if share > 1 else "tight" if share > _TIGHT else "fine"
-    return _Bar(
-        resource.name, words.number(resource.used), words.number(resource.limit), min(share, 1.0) * 100, state
-    )
+    used, limit = words.number(resource.used), words.number(resource.limit)
+    return _Bar(resource.name, used, limit, min(resource.share, 1.0) * 100, resource.state)
 
 
 def _disagreements(data: ReportData) -> dict[str, Any]:

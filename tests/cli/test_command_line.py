@@ -1,34 +1,16 @@
 """The command line as users meet it: real processes, real files."""
 
 import json
-import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from command_line import call, plain
 
 import snnkit
 from snnkit.utilities.chips import CHIPS
-
-
-def call(*arguments, cwd=None, **environment):
-    """Run ``python -m snnkit`` and return the finished process."""
-    return subprocess.run(
-        [sys.executable, "-m", "snnkit", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "200", **environment},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
-def plain(text):
-    """Undo the folding and framing of usage errors."""
-    return re.sub(r"[\s│]+", " ", text)
 
 
 def test_version_by_module_and_by_script():
