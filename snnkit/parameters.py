@@ -79,7 +79,10 @@ class _ConstantArray(np.ndarray, RP_Constant):
 
 
 class _ConstantTensor(torch.Tensor, RP_Constant):
-    pass
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_ConstantTensor":
+        # torch copies subclasses only if new_empty() returns them, which it does not for this one.
+        memo[id(self)] = copied = self.as_subclass(torch.Tensor).clone().as_subclass(_ConstantTensor)
+        return copied
 
 
 _CONSTANT_KINDS: tuple[tuple[type, type], ...] = (

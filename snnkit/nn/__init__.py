@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from types import ModuleType
 
-_PARTS = ("combinators", "functional", "losses", "modules", "networks")
+_PARTS = ("combinators", "functional", "leaks", "losses", "modules", "networks", "surrogates")
 
-__all__ = ["combinators", "functional", "losses", "modules", "networks"]
+__all__ = ["combinators", "functional", "leaks", "losses", "modules", "networks", "surrogates"]
 
 
 def __getattr__(name: str) -> "ModuleType":

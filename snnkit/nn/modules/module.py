@@ -155,14 +155,16 @@ class TorchModule(DeclaringModule):
     # --- Trees ----------------------------------------------------------------------------------
 
     def parameters(  # type: ignore[override]
-        self, family: str | Sequence[str] | None = None, recurse: bool | None = None
+        self, family: str | Sequence[str] | bool | None = None, recurse: bool | None = None
     ) -> TorchModuleParameters | Iterator[nn.Parameter]:
         """Return the tree of parameters: attribute name -> parameter, submodule name -> its tree.
 
         Args:
             family: only parameters of this family, or of these; ``"bias"`` and ``"biases"`` are one.
-            recurse: torch's argument; with it the answer is torch's as well, an iterator.
+            recurse: torch's argument, also as the first one; with it the answer is torch's, an iterator.
         """
+        if isinstance(family, bool):
+            family, recurse = None, family
         if self._torch_api or recurse is not None:
             return super().parameters(recurse is None or recurse)
         return attribute_tree(self, "Parameter", family)

@@ -109,7 +109,7 @@ class DeclaringModule(nn.Module):
             child = self._modules.get(name)
             if isinstance(value, Mapping) and child is not None:
                 _set_child_attributes(child, value)
-            elif name in self._registry or hasattr(self, name):
+            elif name in self._registry or (hasattr(self, name) and not hasattr(type(self), name)):
                 setattr(self, name, value)
             else:
                 known = [*self._registry, *self._modules]
