@@ -203,10 +203,7 @@ def _quantise(arrays: Mapping[str, Any], scale: Any, limits: _Limits) -> dict[st
 def _layers(arrays: Mapping[str, Any]) -> tuple[_Layer, _Layer]:
     if arrays["bias"] is not None and arrays["bias_hidden"] is not None:
         raise ParameterError("bias and bias_hidden are two names of one array; give one of them.")
-    missing = [name for name in ("weights_in", "weights_rec", "weights_out") if arrays[name] is None]
-    missing += [
-        name for name in ("threshold", "threshold_out", "dash_mem", "dash_syn") if arrays[name] is None
-    ]
+    missing = [name for name in _REQUIRED if arrays[name] is None]
     if missing:
         raise ParameterError(f"{', '.join(missing)} must be given to quantise a specification.")
     recurrent, out = _matrix(arrays, "weights_rec"), _matrix(arrays, "weights_out")
@@ -241,9 +238,8 @@ def _number_array(values: Any) -> Array:
 def _matrix(arrays: Mapping[str, Any], name: str) -> Array:
     values = _number_array(arrays[name])
     if values.ndim not in (2, 3) or (name == "weights_out" and values.ndim != 2):
-        raise ShapeError(
-            f"{name} has shape {values.shape}; (sources, targets) or, hidden, (.., .., S) is needed."
-        )
+        wanted = "(Noen, Nout)" if name == "weights_out" else "(sources, targets) or (sources, targets, S)"
+        raise ShapeError(f"{name} has shape {values.shape}; {wanted} is needed.")
     _require_finite(values, name)
     return values[:, :, None] if values.ndim == 2 else values
 

@@ -106,13 +106,11 @@ def int_quant(
         )
     if value.numel() == 0:
         return value.clone()
-    source = value.detach()
+    source = _exact(value)
     if not maintain_zero:
         source = source - (source.amax() + source.amin()) / 2
     top = 2 ** (n_bits - 1) - 1
-    peak = source.abs().amax()
-    scale = torch.where(peak > 0, top / peak, torch.ones_like(peak))
-    integers = torch.round(source * scale)
+    integers = torch.round(source / _nonzero(source.abs().amax()) * top)
     if map_to_max:
         integers = torch.round(integers * ((2 ** (max_n_bits - 1) - 1) / top))
     return straight_through(value, integers)
@@ -147,8 +145,7 @@ def _round_to_levels(  # noqa: PLR0917
     _check_levels(num_levels, maintain_zero)
     if value.numel() == 0:
         return value.clone()
-    # Doubles keep the ends of a float32 range exact, which makes rounding idempotent; MPS has none.
-    exact = value.detach() if value.device.type == "mps" else value.detach().to(torch.float64)
+    exact = _exact(value)
     low, high = _limits(exact, ranges[0], maintain_zero, axes)
     out_low, out_high = (low, high) if ranges[1] is None else _as_range(ranges[1], exact, "output_range")
     grid = _Grid(low, high, out_low, out_high, num_levels)
@@ -186,6 +183,12 @@ def _zero_levels(value: Tensor, grid: _Grid, noise: Tensor | None) -> tuple[Tens
     zero_lands_at = out_low - low / step_in * step_out
     holds_zero = (low <= 0) & (high >= 0) & (out_low <= 0) & (out_high >= 0)
     return holds_zero & ((zero_lands_at.abs() <= step_out) | (high == low)), codes * step_out
+
+
+def _exact(value: Tensor) -> Tensor:
+    """Return doubles: they keep the ends of a float32 range exact, which makes rounding idempotent."""
+    # Apple's GPUs have no doubles.
+    return value.detach() if value.device.type == "mps" else value.detach().to(torch.float64)
 
 
 def _round(codes: Tensor, noise: Tensor | None) -> Tensor:
