@@ -34,8 +34,11 @@ _LOG_RATIO = 30
 
 
 def shorten(name: str, length: int = 12) -> str:
-    """Cut a name to ``length`` characters with an ellipsis."""
-    return name if len(name) <= length else f"{name[: length - 1]}…"
+    """Cut the middle out of a long name: its end often tells it from its neighbours."""
+    if len(name) <= length:
+        return name
+    end = (length - 1) // 3
+    return f"{name[: length - 1 - end]}…{name[-end:]}"
 
 
 def history_curve(axes: "Axes", history: Sequence[EpochRecord], field: str) -> "Axes":

@@ -6,8 +6,9 @@ _MINUTE = 60
 
 
 def percent(fraction: float) -> str:
-    """``0.975`` as ``97.5 %``."""
-    return f"{f'{100 * fraction:.1f}'.removesuffix('.0')} %"
+    """``0.97`` as ``97.0 %``, and ``1`` as ``100 %``."""
+    text = f"{100 * fraction:.1f} %"
+    return "100 %" if text == "100.0 %" and fraction >= 1 else text.replace("100.0", "99.9")
 
 
 def points(difference: float, same: str = "no difference") -> str:

@@ -36,6 +36,13 @@ def test_confusion_matrix_of_many_classes_leaves_out_what_cannot_be_read(axes):
     assert len(axes.patches) == n
 
 
+def test_long_names_keep_their_ends():
+    assert figures.shorten("walking") == "walking"
+    names = [figures.shorten(f"a very long word, number {i}") for i in range(20)]
+    assert len(set(names)) == 20
+    assert all(len(name) == 12 for name in names)
+
+
 def test_raster_draws_every_event_once(axes):
     events = np.zeros((10, 4), dtype=int)
     events[2, 1] = 1

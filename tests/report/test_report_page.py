@@ -185,7 +185,9 @@ def test_missing_matplotlib_names_the_extra(example, monkeypatch):
     ("told", "wanted"),
     [
         (words.percent(0.975), "97.5 %"),
+        (words.percent(0.97), "97.0 %"),
         (words.percent(1), "100 %"),
+        (words.percent(0.9999), "99.9 %"),
         (words.points(-0.025), "−2.5 points"),
         (words.points(0.0001), "no difference"),
         (words.number(31744), "31,744"),
