@@ -53,21 +53,28 @@ class _Layer:
     peak: Tensor | None
 
 
-def quantise(mapped: MappedNetwork, plan: ScalePlan | None = None) -> QuantisedNetwork:
+def quantise(
+    mapped: MappedNetwork, plan: ScalePlan | None = None, scales: Mapping[str, Tensor] | None = None
+) -> QuantisedNetwork:
     """Return the program of a mapped network under a plan (shifts, state peaks, headroom).
+
+    ``scales`` by module path, those that a network was trained with, take the place of the rule.
 
     Output neurons whose threshold is at least the largest of the chip, as networks have that are read out by
     their membrane, do not fire: their threshold limits no scale and becomes the chip's largest.
 
     Raises:
-        ConfigurationError: the plan has peaks for populations that are not in the network.
+        ConfigurationError: the plan has peaks, or ``scales`` has scales, for populations that are not in
+            the network.
     """
     plan = plan or ScalePlan()
     chip = mapped.chip
-    peaks = _peaks(mapped, plan.peaks)
+    peaks = _by_neuron(mapped, plan.peaks, "peaks")
     hidden = _hidden_layer(mapped, plan, peaks.get("hidden"))
     output = _output_layer(mapped, plan, peaks.get("output"))
-    scale, scale_out = (_scales(layer, plan, chip) for layer in (hidden, output))
+    given = _by_neuron(mapped, scales or {}, "scales")
+    scale = given.get("hidden", _scales(hidden, plan, chip))
+    scale_out = given.get("output", _scales(output, plan, chip))
     n_receiving = mapped.weights_in.shape[1]
     dash_syn = _dashes(mapped.decay_syn, chip)
     specification = Specification.create(
@@ -162,18 +169,18 @@ def _dashes(decays: np.ndarray, chip: Chip) -> np.ndarray:
     return dash_for_decay(torch.from_numpy(np.ascontiguousarray(decays)), chip).to(torch.int64).numpy()
 
 
-def _peaks(mapped: MappedNetwork, peaks: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the peaks of each layer's neurons; 0, no limit, where a population has none."""
-    if not peaks:
+def _by_neuron(mapped: MappedNetwork, values: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """Return what is given by population for each layer's neurons; 0 where a population has nothing."""
+    if not values:
         return {}
     paths = {population.path for population in mapped.populations}
-    unknown = [path for path in peaks if path not in paths]
+    unknown = [path for path in values if path not in paths]
     if unknown:
-        raise ConfigurationError(f"ScalePlan.peaks: {unknown_key_message('population', unknown[0], paths)}")
+        raise ConfigurationError(f"{what}: {unknown_key_message('population', unknown[0], paths)}")
     sizes = {"hidden": mapped.shape[1], "output": mapped.shape[2]}
     found = {layer: torch.zeros(size, dtype=torch.float64) for layer, size in sizes.items()}
     for population in mapped.populations:
-        if population.path in peaks:
-            values = peaks[population.path].detach().cpu().to(torch.float64)
-            found[population.layer][population.start : population.stop] = values
+        if population.path in values:
+            mine = values[population.path].detach().cpu().to(torch.float64)
+            found[population.layer][population.start : population.stop] = mine
     return found
