@@ -43,15 +43,21 @@ def train(choice: Choice, *, as_json: bool) -> int:
 
 @dataclass(frozen=True)
 class _Step:
-    """One stage that works on a run's folder: what it calls, what it writes, what comes next."""
+    """One stage that works on a run's folder: what it calls, writes and tells, and what comes next."""
 
     stage: Callable[..., Any]
     files: Callable[[RunFolder], Sequence[Path]]
     following: str | None
+    told: Callable[[Any], str] = lambda _: ""
 
 
 _STEPS = {
-    "deploy": _Step(stages.deploy, lambda folder: [folder.specification, folder.deployment], "simulate"),
+    "deploy": _Step(
+        stages.deploy,
+        lambda folder: [folder.specification, folder.deployment],
+        "simulate",
+        told=lambda deployment: str(deployment.report),
+    ),
     "simulate": _Step(stages.simulate, lambda folder: [folder.vectors], "validate"),
     "validate": _Step(stages.validate, lambda folder: [folder.validation], "report"),
     "report": _Step(stages.report, lambda folder: [folder.report], None),
@@ -62,7 +68,9 @@ def step(name: str, run: Path | None, *, as_json: bool) -> int:
     """Do the step ``name`` on the named run, or on the newest."""
     folder, chosen = existing_run(run), _STEPS[name]
     with interruptible(f"snnkit {name} {_quoted(folder)}"), TerminalProgress() as progress:
-        chosen.stage(folder, progress=progress)
+        result = chosen.stage(folder, progress=progress)
+    if not as_json and (told := chosen.told(result)):
+        show(Text(f"{told}\n"))
     return _tell(folder, chosen.files(folder), chosen.following, as_json)
 
 
