@@ -100,7 +100,7 @@ def _plain_values(module: nn.Module) -> dict[str, tuple[str, Any]]:
 def _node(module: nn.Module, path: str) -> Node:
     attributes: Node = {}
     for name, attribute in _values_declared(module).items():
-        shapes = [list(shape) for shape in attribute.permitted_shapes]
+        shapes = sorted(list(shape) for shape in attribute.permitted_shapes)
         declared = {"kind": attribute.kind, "family": attribute.family, "shapes": shapes}
         attributes[name] = {**declared, **_value_node(getattr(module, name), f"{path}.{name}")}
     for name, (kind, value) in _plain_values(module).items():
