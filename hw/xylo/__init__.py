@@ -14,7 +14,12 @@ from .violation import DRCError, DRCWarning, MappingError, Violation
 if TYPE_CHECKING:
     from .configuration import XyloConfiguration
     from .cycles import CycleCount, cycles_model, est_clock_freq
+    from .deployment import Deployment, deploy
+    from .deployment_report import DeploymentReport, LayerReport
+    from .lowering import lower
+    from .mapped_network import MappedNetwork
     from .power import PowerEstimate, estimate_power
+    from .quantising import quantise
     from .rockpool_config import config_from_specification, load_config, save_config, validate_configuration
     from .simulator import XyloSim
 
@@ -23,14 +28,21 @@ _CHIP_FACES = ("syns61201", "syns61300", "syns63300", "syns65302")
 # Name -> module that holds it.
 _LAZY = {
     "CycleCount": "cycles",
+    "Deployment": "deployment",
+    "DeploymentReport": "deployment_report",
+    "LayerReport": "deployment_report",
+    "MappedNetwork": "mapped_network",
     "PowerEstimate": "power",
     "XyloConfiguration": "configuration",
     "XyloSim": "simulator",
     "config_from_specification": "rockpool_config",
     "cycles_model": "cycles",
+    "deploy": "deployment",
     "est_clock_freq": "cycles",
     "estimate_power": "power",
     "load_config": "rockpool_config",
+    "lower": "lowering",
+    "quantise": "quantising",
     "save_config": "rockpool_config",
     "validate_configuration": "rockpool_config",
 }
@@ -40,6 +52,10 @@ __all__ = [
     "CycleCount",
     "DRCError",
     "DRCWarning",
+    "Deployment",
+    "DeploymentReport",
+    "LayerReport",
+    "MappedNetwork",
     "MappingError",
     "Population",
     "PowerEstimate",
@@ -51,9 +67,12 @@ __all__ = [
     "check",
     "config_from_specification",
     "cycles_model",
+    "deploy",
     "est_clock_freq",
     "estimate_power",
     "load_config",
+    "lower",
+    "quantise",
     "save_config",
     "syns61201",
     "syns61300",

@@ -14,7 +14,7 @@ from snnkit.transforms.scaling import ScalePlan
 from .counters import Counters
 from .float_run import Calibration
 from .mapped_network import MappedNetwork
-from .quantise import QuantisedNetwork, quantise
+from .quantising import QuantisedNetwork, quantise
 from .simulator import XyloSim
 
 __all__ = ["ShiftPoint", "Trial", "choose_shifts", "shift_curve", "try_program"]

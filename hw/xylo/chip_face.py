@@ -8,7 +8,7 @@ from snnkit.utilities.chips import Chip, get_chip
 
 from .configuration import configuration_class
 from .cycles import cycles_model, est_clock_freq
-from .mapper import mapper
+from .rockpool_mapper import mapper
 from .rockpool_config import config_from_specification, load_config, save_config, validate_configuration
 from .simulator import XyloSim
 

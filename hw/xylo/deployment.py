@@ -19,7 +19,7 @@ from .deployment_report import DeploymentReport, LayerReport, layer_reports
 from .float_run import Calibration, Readout
 from .lowering import inspect_network, refusal
 from .mapped_network import MappedNetwork
-from .quantise import QuantisedNetwork, quantise
+from .quantising import QuantisedNetwork, quantise
 from .resources import resources_of
 from .simulator import OutputMode, XyloSim
 from .specification import Specification

@@ -7,7 +7,7 @@ import numpy as np
 from .calibration import ShiftPoint, Trial
 from .mapped_network import MappedNetwork
 from .network_limits import tau_of_dash
-from .quantise import QuantisedNetwork
+from .quantising import QuantisedNetwork
 from .resources import Resource
 from .specification import Population, Specification
 

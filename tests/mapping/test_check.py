@@ -74,10 +74,13 @@ def test_exactly_the_limits_fit_and_one_more_does_not(chip):
 
 
 def test_too_many_hidden_neurons():
-    net = Sequential(*layers(3, 100, 100, 100, 100, 100, 5))
+    net = Sequential(*layers(3, 100, 100, 96, 100, 104, 5))
+    with torch.no_grad():
+        for index in (4, 6):
+            net[index].weight.zero_()
     violation = only_violation(net)
     assert (violation.rule, violation.value, violation.limit) == ("hidden neurons", 500, 496)
-    assert "5_LIFTorch: 100" in violation.where
+    assert "5_LIFTorch: 96" in violation.where
 
 
 def test_windows_of_128_neurons():
@@ -167,7 +170,7 @@ def test_output_neurons_have_one_synapse():
 
 @pytest.mark.parametrize(
     ("name", "tau", "text"),
-    [("tau_mem", 0.3e-3, "0.0003 s"), ("tau_syn", 0.3e-3, "0.0003 s"), ("tau_mem", 100.0, "100 s")],
+    [("tau_mem", 0.3e-3, "0.0003 s"), ("tau_syn", 0.3e-3, "0.0003 s"), ("tau_mem", 64.0, "64 s")],
 )
 def test_time_constants_that_no_bit_shift_comes_near(name, tau, text):
     net = Sequential(*layers(3, 4), LinearTorch((4, 2)), LIFTorch(2, **{name: tau}))
@@ -210,11 +213,8 @@ def test_thresholds_that_training_moved_below_zero():
     net = Sequential(*layers(3, 4, 2))
     net[1].threshold.data.fill_(-0.5)
     violation = only_violation(net)
-    assert (violation.rule, violation.where, violation.value) == (
-        "threshold",
-        "1_LIFTorch",
-        "-0.5 in 1 of 1",
-    ) or (violation.value == "-0.5 in 4 of 4")
+    assert (violation.rule, violation.where) == ("threshold", "1_LIFTorch")
+    assert violation.value == "-0.5 in 4 of 4"
 
 
 @pytest.mark.parametrize(
