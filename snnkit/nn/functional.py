@@ -9,7 +9,6 @@ with a batch axis, so a sequence may be cut anywhere: ``f(x)`` equals ``f(x[:, :
 ``f(x[:, t:])`` from the state in between.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -17,7 +16,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from snnkit.nn.surrogates import SpikeFunction, StepPWL
+from snnkit.nn.delta_modulation import delta_modulate
+from snnkit.nn.lif_sequence import LIFSequence
+from snnkit.nn.surrogates import PeriodicExponential, SpikeFunction, StepPWL
 
 __all__ = [
     "Adaptation",
@@ -29,6 +30,7 @@ __all__ = [
     "gaussian_noise",
     "lif",
     "lif_neuron",
+    "lif_reference",
     "rate",
 ]
 
@@ -131,6 +133,10 @@ def lif(
     ``vmem -= n * threshold``. A current thus leaks once before it is first integrated. Adaptation:
     ``iahp = (iahp + spikes * w_ahp) * gamma``, with the events of the step before.
 
+    For training, neurons with one of our surrogates and no adaptation run as one autograd node
+    (:mod:`snnkit.nn.lif_sequence`); all others as the plain loop of :func:`lif_reference`. The values are
+    the same.
+
     Args:
         data: Input ``(B, T, N * S)``; channels ``n S ... n S + S - 1`` feed neuron ``n``.
         state: State before the first step.
@@ -143,17 +149,69 @@ def lif(
         ``vmem`` (after reset), ``spikes`` and, with adaptation, ``iahp``, ``(B, T, N)``; ``isyn`` and
         ``irec`` ``(B, T, N, S)``.
     """
+    if torch.is_grad_enabled() and dynamics.adaptation is None and _fusible(dynamics.spike):
+        return _lif_fused(data, state, dynamics, noise, record)
+    return lif_reference(data, state, dynamics, noise, record)
+
+
+def _fusible(spike: SpikeGeneration) -> bool:
+    surrogate = getattr(spike.function, "__self__", None)
+    numbers = not isinstance(spike.window, Tensor) and not isinstance(spike.max_spikes, Tensor)
+    return surrogate in (StepPWL, PeriodicExponential) and numbers
+
+
+def _lif_fused(
+    data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None, record: bool
+) -> tuple[Tensor, LIFState, Record]:
     layout = state.isyn.shape[1:]
-    currents = data.unflatten(-1, layout)
-    # With one synapse the axis S is dropped inside the loop: no sum over it, and cheaper indexing.
-    if layout[-1] == 1:
-        currents, beta, isyn = (
-            currents.squeeze(-1),
-            dynamics.beta.expand(layout).squeeze(-1),
-            state.isyn.squeeze(-1),
-        )
-    else:
-        beta, isyn = dynamics.beta, state.isyn
+    currents, isyn, beta = _without_single_synapse(data.unflatten(-1, layout), state.isyn, dynamics.beta)
+    spike, w_rec = dynamics.spike, dynamics.w_rec
+    spikes, potentials, charges = LIFSequence.apply(
+        currents,
+        state.vmem,
+        isyn,
+        state.spikes,
+        dynamics.alpha,
+        beta,
+        dynamics.bias,
+        spike.threshold,
+        w_rec,
+        noise,
+        getattr(spike.function, "__self__"),  # noqa: B009 - mypy knows the callable only
+        spike.window,
+        spike.max_spikes,
+    )
+    charges = charges.view(*spikes.shape[:2], *layout)
+    last = potentials[:, -1] - spikes[:, -1] * spike.threshold
+    final = LIFState(last, charges[:, -1] * dynamics.beta, spikes[:, -1])
+    if not record:
+        return spikes, final, {}
+    isyn = charges * dynamics.beta
+    irec = torch.zeros_like(isyn)
+    if w_rec is not None:
+        irec = (torch.cat([state.spikes[:, None], spikes[:, :-1]], 1) @ w_rec).view_as(isyn)
+    vmem = potentials - spikes * spike.threshold
+    return spikes, final, {"vmem": vmem, "isyn": isyn, "irec": irec, "spikes": spikes}
+
+
+def _without_single_synapse(currents: Tensor, isyn: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Drop the axis S if it is 1: no sum over it in the loop, and cheaper indexing."""
+    layout = isyn.shape[1:]
+    if layout[-1] != 1:
+        return currents, isyn, beta
+    return currents.squeeze(-1), isyn.squeeze(-1), beta.expand(layout).squeeze(-1)
+
+
+def lif_reference(
+    data: Tensor,
+    state: LIFState,
+    dynamics: LIFDynamics,
+    noise: Tensor | None = None,
+    record: bool = False,
+) -> tuple[Tensor, LIFState, Record]:
+    """Run the neurons of :func:`lif` as a plain loop of differentiable operations."""
+    layout = state.isyn.shape[1:]
+    currents, isyn, beta = _without_single_synapse(data.unflatten(-1, layout), state.isyn, dynamics.beta)
     trace = _Trace(record)
     spikes, state = _lif_steps(currents, state._replace(isyn=isyn), dynamics, beta, noise=noise, trace=trace)
     return spikes, state._replace(isyn=state.isyn.view(-1, *layout)), _lif_record(trace, spikes, layout)
@@ -312,43 +370,6 @@ def rate(
         rec_input = records.get("rec_input", torch.zeros_like(records["x"]))
         records = {"rec_input": rec_input, "x": records["x"]}
     return torch.stack(outputs, 1), x, records
-
-
-def delta_modulate(
-    data: Tensor, thr_up: Tensor, thr_down: Tensor, n_ref_steps: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Turn signals into up and down events, see :class:`~snnkit.nn.modules.UpDownTorch`.
-
-    Args:
-        data: Signals ``(B, T, N)``; the first values are the first references.
-        thr_up: Rise per up event, broadcasts to ``(B, N)``.
-        thr_down: Fall per down event, likewise.
-        n_ref_steps: Least distance of two events of a channel; 0 allows several events per step.
-
-    Returns:
-        Events ``(B, T, 2 N)``, up and down channels interleaved, and the references before each step
-        ``(B, T, N)``.
-    """
-    reference = data[:, 0]
-    most = 1.0 if n_ref_steps else math.inf
-    wait = torch.zeros_like(reference)
-    events, references = [], []
-    for signal in data.unbind(1):
-        references.append(reference)
-        change = signal - reference
-        # Half the threshold as window: the surrogates of up and down, of opposite sign, never overlap.
-        up = StepPWL.apply(change, thr_up, 0.5 * thr_up, most)
-        down = StepPWL.apply(-change, thr_down, 0.5 * thr_down, most)
-        if n_ref_steps:
-            waiting = wait > 0
-            up, down = up.masked_fill(waiting, 0.0), down.masked_fill(waiting, 0.0)
-            fired = (up + down) > 0
-            reference = torch.where(waiting | fired, signal, reference)
-            wait = torch.where(fired, n_ref_steps - 1.0, wait - 1)
-        else:
-            reference = reference + up * thr_up - down * thr_down
-        events.append(torch.stack([up, down], -1).flatten(-2))
-    return torch.stack(events, 1), torch.stack(references, 1)
 
 
 class _Trace:

@@ -50,6 +50,15 @@ class _SpikeGeneration(torch.autograd.Function):
         ctx.optional_inputs = len(inputs) - 2
 
 
+def _backward(ctx: Any, grad_output: Tensor, slope: SpikeFunction) -> tuple[Tensor | None, ...]:
+    v, threshold = ctx.saved_tensors
+    grad_v = grad_output * slope(v, threshold, ctx.window, ctx.max_spikes)
+    grad_threshold = None
+    if ctx.needs_input_grad[1]:
+        grad_threshold = (-grad_v * v / threshold).sum_to_size(threshold.shape)
+    return grad_v, grad_threshold, *(None,) * ctx.optional_inputs
+
+
 class StepPWL(_SpikeGeneration):
     """Multi-spike step whose surrogate is piecewise linear (a straight line from ``window`` below threshold).
 
@@ -61,15 +70,14 @@ class StepPWL(_SpikeGeneration):
     """
 
     @staticmethod
+    def slope(v: Tensor, threshold: Tensor, window: float | Tensor, max_spikes: float | Tensor) -> Tensor:
+        """Return ``m / th``."""
+        return (v >= threshold - window) / threshold
+
+    @staticmethod
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Give the gradients towards the membrane potential and the threshold."""
-        v, threshold = ctx.saved_tensors
-        scaled = grad_output * (v >= threshold - ctx.window) / threshold
-        grad_v = scaled if ctx.needs_input_grad[0] else None
-        grad_threshold = None
-        if ctx.needs_input_grad[1]:
-            grad_threshold = (-scaled * v / threshold).sum_to_size(threshold.shape)
-        return grad_v, grad_threshold, *(None,) * ctx.optional_inputs
+        return _backward(ctx, grad_output, StepPWL.slope)
 
 
 class PeriodicExponential(_SpikeGeneration):
@@ -84,18 +92,18 @@ class PeriodicExponential(_SpikeGeneration):
     """
 
     @staticmethod
-    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
-        """Give the gradients towards the membrane potential and the threshold."""
-        v, threshold = ctx.saved_tensors
-        shifted = v - threshold / 2
-        # max_spikes may be a tensor, for which clamp(max=...) would be ambiguous under vmap.
-        last = ctx.max_spikes - 1
+    def slope(v: Tensor, threshold: Tensor, window: float | Tensor, max_spikes: float | Tensor) -> Tensor:
+        """Return ``p``."""
+        half = threshold / 2
+        shifted = v - half
+        # max_spikes may be a tensor, which clamp(max=...) does not take beside a number.
+        last = max_spikes - 1
         periods = torch.floor(shifted / threshold)
         periods = torch.minimum(periods, last) if isinstance(last, Tensor) else periods.clamp(max=last)
         folded = torch.where(v < threshold, shifted, shifted - periods * threshold)
-        scaled = grad_output * torch.exp(-(folded - threshold / 2).abs() / ctx.window) / threshold
-        grad_v = scaled if ctx.needs_input_grad[0] else None
-        grad_threshold = None
-        if ctx.needs_input_grad[1]:
-            grad_threshold = (-scaled * v / threshold).sum_to_size(threshold.shape)
-        return grad_v, grad_threshold, *(None,) * ctx.optional_inputs
+        return torch.exp(-(folded - half).abs() / window) / threshold
+
+    @staticmethod
+    def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
+        """Give the gradients towards the membrane potential and the threshold."""
+        return _backward(ctx, grad_output, PeriodicExponential.slope)

@@ -239,3 +239,102 @@ def test_rate_neurons_settle_at_their_fixed_point():
     expected = torch.linalg.solve(torch.eye(2, dtype=torch.float64) - w_rec.T, drive + bias)
     torch.testing.assert_close(x[0], expected)
     torch.testing.assert_close(rates[0, -1], expected)
+
+
+def leaves(dynamics, data, state, noise):
+    """Return copies of everything that can take a gradient, and a function to the run's arguments."""
+    spike = dynamics.spike
+    values = [
+        data,
+        *state[:3],
+        dynamics.alpha,
+        dynamics.beta,
+        dynamics.bias,
+        spike.threshold,
+        dynamics.w_rec,
+        noise,
+    ]
+    values = [value if value is None else value.clone().requires_grad_() for value in values]
+
+    def arguments():
+        x, vmem, isyn, spikes, alpha, beta, bias, threshold, w_rec, drawn = values
+        generation = SpikeGeneration(threshold, spike.function, spike.window, spike.max_spikes)
+        return x, LIFState(vmem, isyn, spikes), LIFDynamics(alpha, beta, bias, generation, w_rec), drawn
+
+    return values, arguments
+
+
+@pytest.mark.parametrize("function", [StepPWL, PeriodicExponential])
+@pytest.mark.parametrize("synapses", [1, 2])
+@pytest.mark.parametrize("recurrent", [False, True])
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("readout", ["spikes", "records", "state"])
+def test_the_single_node_equals_the_plain_loop(function, synapses, recurrent, noisy, readout):
+    plain = population(synapses, recurrent)
+    spike = SpikeGeneration(plain.spike.threshold, function.apply, 0.3, 4.0)
+    dynamics = LIFDynamics(plain.alpha, plain.beta, plain.bias, spike, plain.w_rec)
+    noise = torch.randn(B, T, N, dtype=torch.float64) * 0.1 if noisy else None
+    results = []
+    for run in (functional.lif, functional.lif_reference):
+        values, arguments = leaves(dynamics, events(synapses), start(synapses), noise)
+        spikes, final, record = run(*arguments(), record=readout == "records")
+        observed = {"spikes": [spikes], "records": list(record.values()), "state": list(final[:3])}[readout]
+        generator = torch.Generator().manual_seed(1)
+        loss = sum((o * torch.randn(o.shape, generator=generator, dtype=o.dtype)).sum() for o in observed)
+        loss.backward()
+        results.append((observed, [None if v is None else v.grad for v in values]))
+    (ours, gradients), (expected, expected_gradients) = results
+    assert all(torch.equal(one, other) for one, other in zip(ours, expected, strict=True))
+    for one, other in zip(gradients, expected_gradients, strict=True):
+        if one is None or other is None:
+            assert one is None or one.count_nonzero() == 0
+            assert other is None or other.count_nonzero() == 0
+        else:
+            torch.testing.assert_close(one, other)
+
+
+def test_scalar_constants_get_scalar_gradients():
+    scalars = [torch.tensor(x, dtype=torch.float64, requires_grad=True) for x in (0.9, 0.8, 0.05, 0.7)]
+    gradients = []
+    for run in (functional.lif, functional.lif_reference):
+        alpha, beta, bias, threshold = scalars
+        dynamics = LIFDynamics(alpha, beta, bias, SpikeGeneration(threshold))
+        spikes, _, _ = run(events(2), start(2), dynamics)
+        gradients.append(torch.autograd.grad((spikes * torch.arange(T)[:, None]).sum(), scalars))
+    for one, other in zip(*gradients, strict=True):
+        assert one.shape == ()
+        torch.testing.assert_close(one, other)
+
+
+def test_a_leak_of_zero_keeps_its_gradient_finite():
+    beta = torch.zeros(N, 1, dtype=torch.float64, requires_grad=True)
+    plain = population(1)
+    spikes, _, _ = functional.lif(
+        events(1), start(1), LIFDynamics(plain.alpha, beta, plain.bias, plain.spike)
+    )
+    spikes.sum().backward()
+    assert beta.grad.isfinite().all()
+
+
+def test_gradients_cross_a_cut_of_the_sequence():
+    values, arguments = leaves(population(2, recurrent=True), events(2), start(2), None)
+    x, state, dynamics, _ = arguments()
+    whole = torch.autograd.grad(functional.lif(x, state, dynamics)[0].sum(), values[4])
+    first, middle, _ = functional.lif(x[:, :9], state, dynamics)
+    second, _, _ = functional.lif(x[:, 9:], middle, dynamics)
+    cut = torch.autograd.grad(first.sum() + second.sum(), values[4])
+    torch.testing.assert_close(whole, cut)
+
+
+def test_per_sample_gradients_by_vmap_equal_those_of_single_runs():
+    plain, data = population(1, recurrent=True), events(1)
+    zero = torch.zeros(1, N, dtype=torch.float64)
+
+    def loss(alpha, sample):
+        dynamics = LIFDynamics(alpha, plain.beta, plain.bias, plain.spike, plain.w_rec)
+        spikes, _, _ = functional.lif(sample[None], LIFState(zero, zero[..., None], zero), dynamics)
+        return (spikes * torch.arange(T)[:, None]).sum()
+
+    mapped = torch.func.vmap(torch.func.grad(loss), in_dims=(None, 0))(plain.alpha, data)
+    for sample, gradient in zip(data, mapped, strict=True):
+        torch.testing.assert_close(gradient, torch.func.grad(loss)(plain.alpha, sample))
