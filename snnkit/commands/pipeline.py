@@ -17,12 +17,15 @@ from snnkit.recipes import stages
 from snnkit.recipes.metrics_file import read_metrics
 from snnkit.recipes.run_folder import RunFolder
 from snnkit.report import words
+from snnkit.utilities.backends import find_part
+from snnkit.utilities.errors import MissingDependencyError
 
 __all__ = ["run", "step", "train"]
 
 
 def run(choice: Choice, *, as_json: bool) -> int:
     """Do the whole pipeline and print its summary."""
+    _require_report_parts()
     recipe, folder = choose(choice)
     with interruptible(_again("run", folder)), TerminalProgress() as progress:
         data = stages.run(recipe, folder, resume=choice.resume, progress=progress)
@@ -39,6 +42,16 @@ def train(choice: Choice, *, as_json: bool) -> int:
     with interruptible(_again("train", folder)), TerminalProgress() as progress:
         stages.train(recipe, folder, resume=choice.resume, progress=progress)
     return _tell(folder, [folder.float_net, folder.qat_net], "deploy", as_json)
+
+
+def _require_report_parts() -> None:
+    """Refuse now rather than after the training."""
+    missing = [name for name in ("matplotlib", "jinja2") if find_part(name).state == "missing"]
+    if missing:
+        raise MissingDependencyError(
+            f'The report at the end of a run needs {" and ".join(missing)}: pip install "snnkit[report]". '
+            "Without them the steps work, up to the report: snnkit train, deploy, simulate, validate."
+        )
 
 
 @dataclass(frozen=True)

@@ -130,3 +130,19 @@ def test_a_run_is_never_written_over(tmp_path, extra):
     assert "holds other files" in plain(done.stderr)
     assert [path.name for path in folder.iterdir()] == ["thesis.txt"]
     assert (folder / "thesis.txt").read_text() == "three years of work"
+
+
+def test_a_missing_report_package_is_told_before_anything_is_trained(tmp_path):
+    code = (
+        "import sys\n"
+        "from snnkit.utilities import backends\n"
+        "backends.find_part = lambda name: backends.Part(name, 'missing', None, None)\n"
+        "sys.argv = ['snnkit', 'run']\n"
+        "from snnkit.cli import main; main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 1
+    assert 'needs matplotlib and jinja2: pip install "snnkit[report]"' in plain(done.stderr)
+    assert list(tmp_path.iterdir()) == []
