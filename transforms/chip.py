@@ -127,33 +127,42 @@ def _populations(net: nn.Module) -> list[Population]:
 
 def _chip_population(net: nn.Module, found: Population, chip: Chip, plan: ScalePlan) -> ChipPopulation:
     layers = [_layer(net, weights) for weights in found.weights]
-    return ChipPopulation(chip, plan, _module_path(net, found.path), found.is_output, layers)
+    path = _locate(net, found.path, found.module)
+    if path is None:
+        raise ConfigurationError(
+            f"{found.path}: the graph has these neurons, but the network has no such module."
+        )
+    return ChipPopulation(chip, plan, path, found.is_output, layers)
 
 
 def _layer(net: nn.Module, weights: Weights) -> Layer:
-    modules = {bare_path(path): core_of(module) for path, module in net.named_modules()}
-    path = bare_path(weights.path)
-    if weights.recurrent:
+    path = _locate(net, weights.path, weights.module)
+    modules = {bare_path(name): core_of(module) for name, module in net.named_modules()}
+    if path is not None and weights.recurrent:
         return Layer(path, "w_rec", None, False, weights.factors)
-    if path in modules:
-        bias = None if modules[path]._parameters.get("bias") is None else "bias"
-        bias = "bias" if "bias" in own_tensors(modules[path]) else bias
-        return Layer(path, "weight", bias, isinstance(modules[path], nn.Linear), weights.factors)
+    if path is not None:
+        tensors = own_tensors(modules[path])
+        transposed = isinstance(modules[path], nn.Linear)
+        return Layer(path, "weight", "bias" if "bias" in tensors else None, transposed, weights.factors)
     # Weights that a container holds stand in its graph as a layer of their own.
-    parent, _, name = path.rpartition(".")
+    parent, _, name = bare_path(weights.path).rpartition(".")
     if parent in modules and name in own_tensors(modules[parent]):
         return Layer(parent, name, None, False, weights.factors)
-    raise ConfigurationError(f"{path}: the graph has these weights, but the network has no such module.")
+    raise ConfigurationError(
+        f"{weights.path}: the graph has these weights, but the network has no such module."
+    )
 
 
-def _module_path(net: nn.Module, vertex_path: str) -> str:
+def _locate(net: nn.Module, vertex_path: str, module: nn.Module) -> str | None:
+    """Return the path in the network of what a vertex holds: the very module, or a wrapper's copy of it."""
+    paths = {id(found): bare_path(path) for path, found in net.named_modules()}
+    if id(module) in paths:
+        return paths[id(module)]
     path = bare_path(vertex_path)
-    if any(bare_path(found) == path for found, _ in net.named_modules()):
+    if path in paths.values():
         return path
-    # A network that is a single module is its own graph's only vertex.
-    if core_of(net)._modules:
-        raise ConfigurationError(f"{path}: the graph has these neurons, but the network has no such module.")
-    return ""
+    # A wrapper that is the whole network has a graph in which paths start inside it.
+    return "" if isinstance(core_of(net), type(module)) and net is not core_of(net) else None
 
 
 def _append(config: dict[str, Any], path: str, member: ChipMember) -> None:

@@ -145,9 +145,11 @@ class ChipPopulation:
     def _neurons(self, before: Values, scale: Tensor, bias: Tensor, dash_syn: Tensor) -> dict[str, Any]:
         """Return threshold, bias, leaks and event cap of the neurons themselves."""
         own, module = before[self.path], self._module
-        threshold = own["threshold"]
+        threshold = own["threshold"].expand(scale.shape)
         values = _snapped_leaks(module, own)
-        values["threshold"] = quantise_threshold(threshold.expand(scale.shape), scale, self.chip)
+        # A threshold that is there so as never to be reached stays where it is.
+        rounded = quantise_threshold(threshold, scale, self.chip)
+        values["threshold"] = torch.where(threshold >= self.chip.max_threshold, threshold, rounded)
         if self.chip.has_bias:
             values["bias"] = quantise_bias(bias, scale, self.chip).to(own["bias"].dtype)
         else:

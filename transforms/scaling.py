@@ -77,10 +77,14 @@ def neuron_scales(
         |bias_j| * S_j                <= chip.max_bias            (where the chip has a bias)
         peak_j * headroom * S_j       <= chip.max_state
 
+    A threshold of ``chip.max_threshold`` or more is there so as never to be reached (neurons that are read
+    out by their membrane): it limits nothing.
+
     Raises :class:`ParameterError` for thresholds that are not positive and for values that are not finite.
     """
     _check_parameters(weights, threshold, bias, peak)
-    limits = [chip.max_threshold / _magnitude(threshold)]
+    never = threshold >= chip.max_threshold
+    limits = [(chip.max_threshold / _magnitude(threshold)).masked_fill(never, torch.inf)]
     for matrix, shift in weights:
         limits.append(chip.max_weight * 2.0**shift / _column_peaks(matrix))
     if bias is not None and chip.has_bias:
@@ -94,7 +98,8 @@ def neuron_scales(
         raise ShapeError(
             f"Weights, threshold, bias and peak belong to different numbers of neurons: {shapes}."
         ) from error
-    return torch.stack(candidates).amin(0)
+    scale = torch.stack(candidates).amin(0)
+    return scale.masked_fill(torch.isinf(scale), float(chip.max_threshold))
 
 
 def quantise_weights(

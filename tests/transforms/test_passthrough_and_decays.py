@@ -5,7 +5,7 @@ import pickle
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from snnkit.transforms import (
     bitshift_tau,
@@ -73,6 +73,7 @@ def test_t_decay_gradient_is_the_identity_everywhere():
     assert decay.grad.tolist() == [1.0] * 4
 
 
+@settings(deadline=None)
 @given(st.floats(0, 1))
 def test_t_decay_is_idempotent(decay):
     once = t_decay(torch.tensor(decay, dtype=torch.float64))
@@ -94,6 +95,7 @@ def test_a_time_step_must_be_positive(dt):
             make(dt)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 15))
 def test_dash_and_decay_are_inverse(dash):
     assert dash_for_decay(decay_for_dash(torch.tensor(float(dash)))) == dash

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from snnkit.transforms import (
@@ -24,6 +24,7 @@ VALUES = hnp.arrays(
 LEVELS = st.integers(3, 300)
 
 
+@settings(deadline=None)
 @given(VALUES, LEVELS)
 def test_deterministic_rounding_is_idempotent_keeps_zero_and_uses_few_levels(value, num_levels):
     once = deterministic_rounding(value, num_levels=num_levels)
@@ -35,6 +36,7 @@ def test_deterministic_rounding_is_idempotent_keeps_zero_and_uses_few_levels(val
     assert (once - value).abs().max() <= step / 2 * 1.001
 
 
+@settings(deadline=None)
 @given(VALUES, LEVELS)
 def test_stochastic_rounding_moves_by_less_than_a_level_and_keeps_zero(value, num_levels):
     rounded = stochastic_rounding(value, num_levels=num_levels)
@@ -47,6 +49,7 @@ def test_stochastic_rounding_moves_by_less_than_a_level_and_keeps_zero(value, nu
         assert torch.equal(stochastic_rounding(rounded, num_levels=num_levels), rounded)
 
 
+@settings(deadline=None)
 @given(VALUES, LEVELS)
 def test_rounding_without_zero_uses_both_ends_of_the_range(value, num_levels):
     rounded = deterministic_rounding(value, num_levels=num_levels, maintain_zero=False)
@@ -56,6 +59,7 @@ def test_rounding_without_zero_uses_both_ends_of_the_range(value, num_levels):
     assert len(rounded.unique()) <= num_levels
 
 
+@settings(deadline=None)
 @given(VALUES)
 def test_int_quant_gives_whole_numbers_in_range(value):
     quantised = int_quant(value, n_bits=5)
