@@ -68,6 +68,7 @@ def test_synnet_has_no_parameters_but_weights_unless_told_so():
 
     assert fixed["0_neurons"] == {}
     assert set(trained["0_neurons"]) == {"tau_mem", "tau_syn", "threshold"}
+    assert trained["out_neurons"] == {}
 
 
 def test_synnet_thresholds_of_the_output_may_differ():

@@ -16,6 +16,7 @@ from snnkit import __version__
 from snnkit.nn.modules.attributes import Attribute, value_of
 from snnkit.nn.modules.json_values import json_to_param, param_to_json
 from snnkit.nn.modules.module import TorchModule
+from snnkit.nn.modules.store import DeclaringModule
 from snnkit.nn.modules.trees import children_of
 from snnkit.parameters import FixedInit, shape_of
 from snnkit.utilities.errors import ConfigurationError, FileFormatError, ShapeError, SnnkitError
@@ -198,7 +199,11 @@ def _restore_declared(module: TorchModule, name: str, entry: Node) -> None:
         shape = shape_of(value)
         new = Attribute(entry["kind"], entry["family"], init_func, shape, permitted, is_tensor)
         module._install(name, new, value_of(new, value))
-    setattr(module, name, value)
+    if entry["kind"] == "SimulationParameter":
+        # A class may guard what decides its structure, such as a leak mode; here the structure follows.
+        DeclaringModule.__setattr__(module, name, value)
+    else:
+        setattr(module, name, value)
     if "trainable" in entry:
         getattr(module, name).requires_grad_(entry["trainable"])
 

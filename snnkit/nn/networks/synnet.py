@@ -1,7 +1,7 @@
 """SynNet: a feed-forward network whose synapses remember over many time scales."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -52,10 +52,10 @@ class SynNet(TorchModule):
         tau_mem: membrane time constant of all neurons in s.
         tau_syn_out: synaptic time constant of the output neurons in s.
         quantize_time_constants: use the nearest time constants that a bit-shift decay can have.
-        train_time_constants: make the time constants parameters.
+        train_time_constants: make the time constants of the hidden layers parameters.
         threshold: threshold of all neurons.
         threshold_out: threshold of the output neurons, one or one for each.
-        train_threshold: make the thresholds parameters.
+        train_threshold: make the thresholds of the hidden layers parameters.
         neuron_model: class of all neurons, with the arguments of LIFTorch.
         max_spikes_per_dt: most events of a hidden neuron in one step.
         max_spikes_per_dt_out: most events of an output neuron in one step.
@@ -108,6 +108,7 @@ class SynNet(TorchModule):
         build = _LayerBuilder(
             neuron_model, dt, tau_mem, quantize_time_constants, *trained, neuron_kwargs or {}
         )
+        build_out = replace(build, train_taus=False, train_threshold=False)
         layers: dict[str, TorchModule] = {}
         sources = [n_channels, *size_hidden_layers]
         for i, (size, n_taus) in enumerate(zip(size_hidden_layers, time_constants_per_layer, strict=True)):
@@ -121,7 +122,9 @@ class SynNet(TorchModule):
             # The highest threshold of any chip: the membrane is read, and never reset.
             threshold_out = float(get_chip("a2").max_threshold)
         threshold_out = threshold if threshold_out is None else threshold_out
-        out = build(sources[-1], n_classes, torch.tensor(tau_syn_out), threshold_out, max_spikes_per_dt_out)
+        out = build_out(
+            sources[-1], n_classes, torch.tensor(tau_syn_out), threshold_out, max_spikes_per_dt_out
+        )
         self.seq = TorchSequential({**layers, "out_linear": out[0], _LAST: out[1]})
 
     def forward(self, data: Tensor) -> Tensor:

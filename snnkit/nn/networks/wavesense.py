@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from snnkit.nn.combinators.containers import add_child_vertex, evolve_child
-from snnkit.nn.modules import LIFTorch, LinearTorch, PeriodicExponential, TorchModule
+from snnkit.nn.modules import LIFTorch, LinearTorch, PeriodicExponential, StepPWL, TorchModule
 from snnkit.nn.networks.initialisers import steps_per_tau
 from snnkit.parameters import Constant, SimulationParameter
 from snnkit.utilities.errors import ConfigurationError
@@ -66,16 +66,21 @@ class WaveSenseBlock(TorchModule):
         longest = float(taus.max())
         dilated = steps_per_tau(dt, longest)
         path = steps_per_tau(dt, base_tau_syn)
+        periodic = PeriodicExponential
 
-        def neurons(shape: Any, tau_mem: float, tau_syn: Any) -> TorchModule:
-            return neuron_model(shape, **neuron_settings(tau_mem, tau_syn, bias, threshold, dt))
+        def neurons(shape: Any, tau_mem: float, tau_syn: Any, surrogate: Any) -> TorchModule:
+            settings = neuron_settings(tau_mem, tau_syn, bias, threshold, dt)
+            return neuron_model(shape, **{**settings, "spike_generation_fn": surrogate})
 
         self.lin1 = LinearTorch((Nchannels, Nchannels * kernel_size), weight_init_func=dilated)
-        self.spk1 = neurons((Nchannels * kernel_size, Nchannels), longest, taus.repeat(Nchannels, 1))
+        self.spk1 = neurons(
+            (Nchannels * kernel_size, Nchannels), longest, taus.repeat(Nchannels, 1), periodic
+        )
         self.lin2_res = LinearTorch((Nchannels, Nchannels), weight_init_func=path)
-        self.spk2_res = neurons((Nchannels, Nchannels), tau_mem, base_tau_syn)
+        self.spk2_res = neurons((Nchannels, Nchannels), tau_mem, base_tau_syn, periodic)
         self.lin2_skip = LinearTorch((Nchannels, Nskip), weight_init_func=path)
-        self.spk2_skip = neurons((Nskip, Nskip), tau_mem, base_tau_syn)
+        # Rockpool has another surrogate here, and only here; with it gradients are equal to its own.
+        self.spk2_skip = neurons((Nskip, Nskip), tau_mem, base_tau_syn, StepPWL)
 
     def forward(self, data: Tensor) -> Tensor:
         """Return the residual, ``(batch, time, Nchannels)``."""
