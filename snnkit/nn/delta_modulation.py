@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from snnkit.nn.surrogates import StepPWL
+from snnkit.utilities.errors import ShapeError
 
 __all__ = ["delta_modulate"]
 
@@ -25,6 +26,8 @@ def delta_modulate(
         Events ``(B, T, 2 N)``, up and down channels interleaved, and the references before each step
         ``(B, T, N)``.
     """
+    if not data.shape[1]:
+        raise ShapeError(f"The input has no time step (shape {tuple(data.shape)}); give at least one.")
     reference = data[:, 0]
     most = 1.0 if n_ref_steps else math.inf
     wait = torch.zeros_like(reference)

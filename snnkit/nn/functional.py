@@ -19,6 +19,7 @@ from torch import Tensor
 from snnkit.nn.delta_modulation import delta_modulate
 from snnkit.nn.lif_sequence import LIFSequence
 from snnkit.nn.surrogates import PeriodicExponential, SpikeFunction, StepPWL
+from snnkit.utilities.errors import ShapeError
 
 __all__ = [
     "Adaptation",
@@ -149,9 +150,15 @@ def lif(
         ``vmem`` (after reset), ``spikes`` and, with adaptation, ``iahp``, ``(B, T, N)``; ``isyn`` and
         ``irec`` ``(B, T, N, S)``.
     """
+    _check_steps(data)
     if torch.is_grad_enabled() and dynamics.adaptation is None and _fusible(dynamics.spike):
         return _lif_fused(data, state, dynamics, noise, record)
     return lif_reference(data, state, dynamics, noise, record)
+
+
+def _check_steps(data: Tensor) -> None:
+    if not data.shape[1]:
+        raise ShapeError(f"The input has no time step (shape {tuple(data.shape)}); give at least one.")
 
 
 def _fusible(spike: SpikeGeneration) -> bool:
@@ -291,6 +298,7 @@ def lif_neuron(
     Returns:
         Events ``(B, T, N)``, the last membrane potential, and the record (empty unless asked for).
     """
+    _check_steps(data)
     drive = data if noise is None else data + noise
     trace = _Trace(record)
     outputs = []
@@ -318,6 +326,7 @@ def exp_synapse(
     Returns:
         The currents ``(B, T, N)`` after each step, and the last one ``(B, N)``.
     """
+    _check_steps(data)
     drive = data if noise is None else data + noise
     outputs = []
     for current in drive.unbind(1):
@@ -354,6 +363,7 @@ def rate(
     Returns:
         Rates ``(B, T, N)``, the last state, and the record (empty unless asked for).
     """
+    _check_steps(data)
     drive = data if noise is None else data + noise
     trace = _Trace(record)
     outputs = []

@@ -1,6 +1,7 @@
 import copy
 import pickle
 
+import numpy as np
 import pytest
 import torch
 
@@ -13,9 +14,10 @@ from snnkit.nn.modules import (
     LinearTorch,
     PeriodicExponential,
     StepPWL,
+    UpDownTorch,
     aLIFTorch,
 )
-from snnkit.parameters import Constant
+from snnkit.parameters import Constant, Parameter, SimulationParameter
 from snnkit.utilities.errors import ParameterError, ShapeError
 
 MODES = {
@@ -193,6 +195,39 @@ def test_values_of_wrong_shape_are_refused(argument):
             setattr(neurons, name, argument[name])
 
 
+def test_arguments_may_be_declarations_lists_and_arrays():
+    neurons = LIFTorch(
+        3,
+        tau_mem=Parameter(torch.full((3,), 0.03), family="taus"),
+        bias=SimulationParameter(torch.zeros(3)),
+        threshold=[1, 2, 3],
+        tau_syn=np.full((3, 1), 0.01),
+        has_rec=SimulationParameter(True),
+        dt=Constant(2e-3),
+    )
+    assert neurons.threshold.tolist() == [1.0, 2.0, 3.0]
+    assert neurons.tau_syn.dtype == torch.float32
+    assert neurons.dt == 2e-3
+    assert set(neurons.parameters()) == {"tau_mem", "tau_syn", "threshold", "w_rec"}
+    shared = torch.nn.Parameter(torch.full((3,), 0.02))
+    assert LIFTorch(3, tau_mem=shared).tau_mem is shared
+
+
+def test_the_leak_mode_is_fixed():
+    neurons = LIFTorch(3)
+    neurons.leak_mode = "taus"
+    with pytest.raises(ParameterError, match="cannot change from 'taus' to 'decays'"):
+        neurons.leak_mode = "decays"
+    with pytest.raises(AttributeError, match="not_there"):
+        _ = neurons.not_there
+
+
+@pytest.mark.parametrize("cls", [LIFTorch, aLIFTorch, LIFNeuronTorch, UpDownTorch])
+def test_a_sequence_without_steps_is_refused(cls):
+    with pytest.raises(ShapeError, match="no time step"):
+        cls(3)(torch.zeros(2, 0, 3))
+
+
 def test_input_of_wrong_width_is_refused_and_one_channel_is_repeated():
     neurons = LIFTorch((6, 3))
     with pytest.raises(ShapeError, match="wrong neuron dimension"):
@@ -331,6 +366,24 @@ def test_a_surrogate_is_given_as_class_or_callable(surrogate):
     assert output.max() == 2
     output.sum().backward()
     assert neurons.threshold.grad.abs().sum() > 0
+
+
+def test_a_surrogate_of_the_users_own_gets_tensors_as_in_rockpool():
+    class Hard(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, v, threshold, window, most):
+            return torch.minimum(torch.floor(v / threshold).clamp(min=0), most)
+
+        @staticmethod
+        def backward(ctx, gradient):
+            return gradient, None, None, None
+
+    data = (torch.rand(2, 40, 6) < 0.4).float()
+    own, reference = (LIFTorch((6, 3), spike_generation_fn=f, max_spikes_per_dt=2) for f in (Hard, StepPWL))
+    output = own(data)[0]
+    assert torch.equal(output, reference(data)[0])
+    output.sum().backward()
+    assert own.tau_mem.grad.abs().sum() > 0
 
 
 def test_a_stack_learns_a_target_rate():

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from snnkit.nn.surrogates import SpikeFunction
+from snnkit.nn.functional import SpikeGeneration
+from snnkit.nn.surrogates import PeriodicExponential, SpikeFunction, StepPWL
 from snnkit.parameters import Constant, ParameterBase, SimulationParameter, as_constant_free
 from snnkit.utilities.errors import ParameterError, ShapeError
 
@@ -22,6 +23,7 @@ __all__ = [
     "require_positive",
     "simulation_constant",
     "spike_function",
+    "spike_generation",
     "value_or_none",
 ]
 
@@ -59,7 +61,7 @@ def value_or_none(value: Any) -> Any:
 
 def as_number(value: Any) -> Any:
     """Return a one-element tensor or array as a Python number, anything else as it is."""
-    value = as_constant_free(value_or_none(value))
+    value = as_constant_free(value.data if isinstance(value, ParameterBase) else value)
     return value.item() if hasattr(value, "item") and math.prod(value.shape) == 1 else value
 
 
@@ -83,6 +85,17 @@ def spike_function(function: Any) -> SpikeFunction:
             "Use StepPWL or PeriodicExponential from snnkit.nn.surrogates."
         )
     return function
+
+
+def spike_generation(module: Any) -> SpikeGeneration:
+    """Return how a module with Rockpool's attribute names turns potentials into events."""
+    window, most = as_number(module.learning_window), as_number(module.max_spikes_per_dt)
+    function = module.spike_generation_fn
+    if getattr(function, "__self__", None) not in (StepPWL, PeriodicExponential):
+        # Functions that users wrote for Rockpool expect tensors, which it passes.
+        like = module.vmem
+        window, most = (torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in (window, most))
+    return SpikeGeneration(module.threshold, function, window, most)
 
 
 def neuron_layout(shape: int | tuple[int, ...], where: str) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnkit.nn.functional import LIFDynamics, LIFState, SpikeGeneration, gaussian_noise
+from snnkit.nn.functional import LIFDynamics, LIFState, gaussian_noise
 from snnkit.nn.modules.declarations import (
     Fill,
     FloatVector,
@@ -17,6 +17,7 @@ from snnkit.nn.modules.declarations import (
     require_positive,
     simulation_constant,
     spike_function,
+    spike_generation,
     value_or_none,
 )
 from snnkit.nn.modules.leak_modes import (
@@ -185,6 +186,11 @@ class LIFBaseTorch(TorchModule):
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "threshold":
             require_positive(f"{type(self).__name__}.threshold", value)
+        elif name == "leak_mode" and self.__dict__.get("leak_mode", value) != value:
+            raise ParameterError(
+                f"{type(self).__name__}: leak_mode cannot change from {self.leak_mode!r} to {value!r}, as "
+                "other leaks would have to become parameters. Build a new module with the other leak_mode."
+            )
         elif name in LEAK_ATTRIBUTES and "bias" in self.__dict__.get("_registry", {}):
             mode = LEAK_ATTRIBUTES[name]
             if mode.family != self.leak_mode:
@@ -203,16 +209,8 @@ class LIFBaseTorch(TorchModule):
 
     # --- What the loops need ----------------------------------------------------------------------
 
-    def _spike_generation(self) -> SpikeGeneration:
-        return SpikeGeneration(
-            self.threshold,
-            self.spike_generation_fn,
-            as_number(self.learning_window),
-            as_number(self.max_spikes_per_dt),
-        )
-
     def _dynamics(self) -> LIFDynamics:
-        return LIFDynamics(self.alpha, self.beta, self.bias, self._spike_generation(), self.w_rec)
+        return LIFDynamics(self.alpha, self.beta, self.bias, spike_generation(self), self.w_rec)
 
     def _initial_state(self, batch: int) -> LIFState:
         return LIFState(*self._states_for(batch, "vmem", "isyn", "spikes"))

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 
 from snnkit.nn import functional
-from snnkit.nn.functional import SpikeGeneration, gaussian_noise
+from snnkit.nn.functional import gaussian_noise
 from snnkit.nn.leaks import tau_to_decay
 from snnkit.nn.modules.declarations import (
     Fill,
@@ -16,6 +16,7 @@ from snnkit.nn.modules.declarations import (
     require_positive,
     simulation_constant,
     spike_function,
+    spike_generation,
     value_or_none,
 )
 from snnkit.nn.modules.module import TorchModule
@@ -105,15 +106,9 @@ class LIFNeuronTorch(TorchModule):
         data, _ = self._auto_batch(data)
         (vmem,) = self._states_for(len(data), "vmem")
         (alpha,) = tau_to_decay(self.dt, self.tau_mem)
-        spike = SpikeGeneration(
-            self.threshold,
-            self.spike_generation_fn,
-            as_number(self.learning_window),
-            as_number(self.max_spikes_per_dt),
-        )
         noise = gaussian_noise(data.shape, self.noise_std, self.dt, like=vmem)
         spikes, vmem, self._record_dict = functional.lif_neuron(
-            data, vmem, alpha, self.bias, spike, noise=noise, record=self._record
+            data, vmem, alpha, self.bias, spike_generation(self), noise=noise, record=self._record
         )
         self._keep_states(vmem=vmem)
         return spikes
