@@ -86,7 +86,7 @@ def test_the_check_itself_sees_errors_and_requests(server, tmp_path):
     assert "/lost.png" in server.asked
 
 
-@pytest.mark.parametrize("width", [360, 1280])
+@pytest.mark.parametrize("width", [320, 1280])
 def test_nothing_is_wider_than_the_window(server, tmp_path, width):
     # Headless windows have a smallest width, so the page stands in a frame of the wanted one.
     server.pages["/page"] = render(example_report()).encode()
