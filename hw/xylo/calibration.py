@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
-from snnkit.transforms.scaling import ScalePlan
+from snnkit.transforms.scaling import DEFAULT_HEADROOM, ScalePlan
 
 from .counters import Counters
 from .float_run import Calibration
@@ -17,12 +17,20 @@ from .mapped_network import MappedNetwork
 from .quantising import QuantisedNetwork, quantise
 from .simulator import XyloSim
 
-__all__ = ["ShiftPoint", "Trial", "choose_shifts", "shift_curve", "try_program"]
+__all__ = ["ShiftPoint", "Trial", "choose_plan", "shift_curve", "try_program"]
 
 Shifts = tuple[int, int, int]
 
 _INDISTINCT = 0.005
 """Agreements that differ by less count as equal: the smaller shift is then better."""
+
+_CLEARLY = 0.05
+"""Saturation is accepted for this much more accuracy, or twice as much agreement."""
+
+_POOR = 0.8
+_MORE_HEADROOM = (1.75, 2.5, 4.0)
+_LESS_HEADROOM = (0.6, 0.3)
+"""With fewer bits kept free for rare states, weights are finer and some states saturate."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ class ShiftPoint:
 class Trial:
     """One program on the calibration data; ``output`` is aligned with the network's."""
 
-    shifts: Shifts
+    plan: ScalePlan
     output: np.ndarray
     counters: Counters
     agreement: float
@@ -55,19 +63,36 @@ class Trial:
     accuracy: float | None
 
     @property
+    def shifts(self) -> Shifts:
+        """Weight shifts for inputs, hidden neurons and outputs."""
+        return self.plan.weight_shift_in, self.plan.weight_shift_rec, self.plan.weight_shift_out
+
+    @property
+    def saturations(self) -> int:
+        """Clamped sums in all."""
+        return self.counters.total_saturations
+
+    @property
+    def score(self) -> float:
+        """Accuracy if there are labels, else how often chip and network give the same class."""
+        return self.same_class if self.accuracy is None else self.accuracy
+
+    @property
     def merit(self) -> tuple[float, ...]:
-        """Sorts trials, the best one lowest."""
-        accuracy = self.same_class if self.accuracy is None else self.accuracy
+        """Sorts trials that saturate alike, the best one lowest."""
         return (
-            self.counters.total_saturations,
-            -accuracy,
+            -self.score,
             -int(self.agreement / _INDISTINCT),
+            self.saturations,
             sum(self.shifts),
             *self.shifts,
+            self.plan.headroom,
         )
 
 
-def try_program(mapped: MappedNetwork, quantised: QuantisedNetwork, calibration: Calibration) -> Trial:
+def try_program(
+    mapped: MappedNetwork, quantised: QuantisedNetwork, plan: ScalePlan, calibration: Calibration
+) -> Trial:
     """Simulate a program on the calibration data and compare it with the network."""
     spec = quantised.specification
     membrane = bool((mapped.threshold_out >= mapped.chip.max_threshold).all())
@@ -77,7 +102,7 @@ def try_program(mapped: MappedNetwork, quantised: QuantisedNetwork, calibration:
     if membrane:
         output = output / quantised.scale_out
     return Trial(
-        shifts=(spec.weight_shift_in, spec.weight_shift_rec, spec.weight_shift_out),
+        plan=plan,
         output=output,
         counters=sim.counters,
         agreement=_agreement(output, calibration.output),
@@ -93,27 +118,54 @@ def accuracy_of(output: np.ndarray, calibration: Calibration) -> float | None:
     return float((calibration.readout(output) == calibration.labels).mean())
 
 
-def choose_shifts(mapped: MappedNetwork, calibration: Calibration, plan: ScalePlan) -> ScalePlan:
-    """Return ``plan`` with the weight shifts that serve best on the calibration data.
+def choose_plan(mapped: MappedNetwork, calibration: Calibration, headroom: float | None = None) -> ScalePlan:
+    """Return the weight shifts and the headroom that serve best on the calibration data.
 
-    Best is: no saturation; then the highest accuracy (without labels: the same classes as the network);
-    then the output events that agree best; then the smaller shifts. All three shifts are tried together
-    first, then one by one around the best; the result depends on nothing but the arguments.
+    Best is a program that saturates nowhere, with the highest accuracy (without labels: the most classes
+    in common with the network), then with output events that agree best, then with the smallest shifts. One
+    that saturates is taken only if all that do not are clearly worse. The result depends on nothing but the
+    arguments.
+
+    All three shifts are tried together first, then one by one around the best. Unless it is given, the
+    headroom is 1.25; others are tried only where states saturate with it or the agreement is poor.
     """
+    start = ScalePlan(peaks=calibration.peaks, headroom=DEFAULT_HEADROOM if headroom is None else headroom)
+    best = _best_shifts(mapped, calibration, start)
+    if headroom is not None:
+        return best.plan
+    tried = [best]
+    if best.saturations:
+        tried += [_best_shifts(mapped, calibration, replace(start, headroom=more)) for more in _MORE_HEADROOM]
+    if best.agreement < _POOR:
+        tried += [_best_shifts(mapped, calibration, replace(start, headroom=less)) for less in _LESS_HEADROOM]
+    return _best(tried).plan
+
+
+def _best_shifts(mapped: MappedNetwork, calibration: Calibration, plan: ScalePlan) -> Trial:
     trials: dict[Shifts, Trial] = {}
 
-    def best_of(candidates: Iterable[Shifts]) -> Trial:
+    def best_with(candidates: Iterable[Shifts]) -> Trial:
         for shifts in candidates:
             if shifts not in trials:
                 trials[shifts] = _try_shifts(mapped, calibration, plan, shifts)
-        return min(trials.values(), key=lambda trial: trial.merit)
+        return _best(trials.values())
 
-    best = best_of((shift, shift, shift) for shift in _all_shifts(mapped))
+    best = best_with((shift, shift, shift) for shift in _all_shifts(mapped))
     while True:
-        again = best_of(_neighbours(best.shifts, mapped.chip.max_weight_shift))
+        again = best_with(_neighbours(best.shifts, mapped.chip.max_weight_shift))
         if again is best:
-            return _with_shifts(plan, best.shifts)
+            return best
         best = again
+
+
+def _best(trials: Iterable[Trial]) -> Trial:
+    """Return the best trial that does not saturate, unless it is clearly worse than one that does."""
+    found = sorted(trials, key=lambda trial: trial.merit)
+    clean = next((trial for trial in found if not trial.saturations), None)
+    if clean is None:
+        return found[0]
+    worse = found[0].score - clean.score > _CLEARLY or found[0].agreement - clean.agreement > 2 * _CLEARLY
+    return found[0] if worse else clean
 
 
 def shift_curve(mapped: MappedNetwork, calibration: Calibration, plan: ScalePlan) -> tuple[ShiftPoint, ...]:
@@ -121,8 +173,7 @@ def shift_curve(mapped: MappedNetwork, calibration: Calibration, plan: ScalePlan
     points = []
     for shift in _all_shifts(mapped):
         trial = _try_shifts(mapped, calibration, plan, (shift, shift, shift))
-        saturations = trial.counters.total_saturations
-        points.append(ShiftPoint(shift, saturations, trial.agreement, trial.accuracy))
+        points.append(ShiftPoint(shift, trial.saturations, trial.agreement, trial.accuracy))
     return tuple(points)
 
 
@@ -142,11 +193,8 @@ def _neighbours(shifts: Shifts, largest: int) -> list[Shifts]:
 
 
 def _try_shifts(mapped: MappedNetwork, calibration: Calibration, plan: ScalePlan, shifts: Shifts) -> Trial:
-    return try_program(mapped, quantise(mapped, _with_shifts(plan, shifts)), calibration)
-
-
-def _with_shifts(plan: ScalePlan, shifts: Shifts) -> ScalePlan:
-    return replace(plan, weight_shift_in=shifts[0], weight_shift_rec=shifts[1], weight_shift_out=shifts[2])
+    shifted = replace(plan, weight_shift_in=shifts[0], weight_shift_rec=shifts[1], weight_shift_out=shifts[2])
+    return try_program(mapped, quantise(mapped, shifted), shifted, calibration)
 
 
 def _agreement(chip: np.ndarray, net: np.ndarray) -> float:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from snnkit.utilities.chips import Chip, get_chip
 from snnkit.utilities.errors import ConfigurationError
 
-from .calibration import Trial, accuracy_of, choose_shifts, shift_curve, try_program
+from .calibration import Trial, accuracy_of, choose_plan, shift_curve, try_program
 from .check import report_of
 from .deployment_report import DeploymentReport, LayerReport, layer_reports
 from .float_run import Calibration, Readout
@@ -94,7 +94,7 @@ def deploy(
     """Map, quantise and report; the network is left as it is.
 
     Each neuron gets the largest scale that its weights, threshold, bias and observed states allow. The weight
-    shifts are chosen in the bit-exact simulator on the calibration data, see :func:`choose_shifts`. A network
+    shifts are chosen in the bit-exact simulator on the calibration data, see :func:`choose_plan`. A network
     patched by ``for_chip``, or a ``plan``, brings its own: then the program holds exactly the values that the
     network was trained with.
 
@@ -120,7 +120,7 @@ def deploy(
         raise MappingError(refusal(entry, inspection.violations), inspection.violations)
     mapped = inspection.mapped
     data = None if calibration is None else Calibration.of(net, mapped, calibration, labels, readout)
-    chosen = _choose_plan(mapped, data, trained or plan, headroom)
+    chosen = _plan(mapped, data, trained or plan, headroom)
     quantised = quantise(mapped, chosen, scales_of(net) if trained else None)
     broken = quantised.specification.violations()
     if broken:
@@ -144,17 +144,16 @@ def _trained_plan(net: nn.Module, chip: Chip, plan: ScalePlan | None) -> ScalePl
     return trained
 
 
-def _choose_plan(
+def _plan(
     mapped: MappedNetwork, data: Calibration | None, given: ScalePlan | None, headroom: float | None
 ) -> ScalePlan:
     if given is not None:
         if headroom is not None and headroom != given.headroom:
             raise ConfigurationError("The plan has a headroom already: give one of the two.")
         return given
-    plan = ScalePlan() if headroom is None else ScalePlan(headroom=headroom)
-    if data is None:
-        return plan
-    return choose_shifts(mapped, data, replace(plan, peaks=data.peaks))
+    if data is not None:
+        return choose_plan(mapped, data, headroom)
+    return ScalePlan() if headroom is None else ScalePlan(headroom=headroom)
 
 
 def _report(
@@ -164,7 +163,7 @@ def _report(
     data: Calibration | None,
     notes: tuple[str, ...],
 ) -> DeploymentReport:
-    trial = None if data is None else try_program(mapped, quantised, data)
+    trial = None if data is None else try_program(mapped, quantised, plan, data)
     spec = quantised.specification
     if data is None:
         notes += ("No calibration data: states may saturate, and the weight shifts were not chosen.",)
