@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from command_line import call, plain
+
 from snnkit.hw.xylo import Specification
 
 NETS = """
