@@ -67,11 +67,17 @@ class Prepared:
         )
 
     def calibration_events(self) -> Tensor:
-        """Events of training recordings, evenly taken, for observing state ranges. Never test recordings."""
+        """Events of training recordings for observing state ranges. Never test recordings."""
+        return self.augmentation.events(self.train_levels[self._calibration_index()])
+
+    def calibration_labels(self) -> Tensor:
+        """Labels of :meth:`calibration_events`."""
+        return self.train_labels[self._calibration_index()]
+
+    def _calibration_index(self) -> Tensor:
         count = min(len(self.train_levels), self.recipe.qat.calibration_recordings)
-        # Folders are sorted by name, hence often by class: the first N would be of one class.
-        index = torch.linspace(0, len(self.train_levels) - 1, count).round().long()
-        return self.augmentation.events(self.train_levels[index])
+        # Folders are sorted by name, hence often by class: the first ones would be of one class.
+        return torch.linspace(0, len(self.train_levels) - 1, count).round().long()
 
 
 def load_recordings(section: DataSection) -> Split:

@@ -54,6 +54,9 @@ class NetworkSection:
 
     hidden: Annotated[tuple[int, ...], Limits(low=1)]
     recurrent: bool = True
+    biases: bool = False
+    """Train a bias for every neuron. The chip holds biases in 8 bits beside 16-bit states, and one scale
+    serves all of a neuron's values: a bias of a fair size costs its weights their precision."""
     outputs_per_class: Annotated[int, Limits(low=1)] = 1
     """Output neurons whose events add up for one class."""
     dt: Annotated[float, Limits(above=0.0, unit="s")] = 1e-3

@@ -56,6 +56,11 @@ class RunFolder:
         return self.path / "vectors.safetensors"
 
     @property
+    def validation(self) -> Path:
+        """How far net and chip agree, and where they first differ."""
+        return self.path / "validation.json"
+
+    @property
     def metrics(self) -> Path:
         """Accuracies, chip, seed and time as JSON."""
         return self.path / "metrics.json"

@@ -25,8 +25,9 @@ from snnkit.recipes.toml import recipe_names
 if TYPE_CHECKING:
     from snnkit.hw.xylo.check import CheckReport
     from snnkit.hw.xylo.deployment import Deployment
-    from snnkit.recipes.chip_stages import Simulation, Validation
+    from snnkit.recipes.chip_stages import Simulation
     from snnkit.recipes.train_stage import Trained
+    from snnkit.recipes.validation import Validation
     from snnkit.report.data import ReportData
 
 __all__ = [
@@ -80,14 +81,14 @@ def train(
     return train_nets(recipe, _folder(folder), resume, progress or Silent())
 
 
-def check(folder: RunFolder | str | Path, *, chip: str | None = None) -> "CheckReport":
-    """Return every violation of the chip's limits by the run's net, and the use of every resource.
+def check(target: RunFolder | Recipe | str | Path, *, chip: str | None = None) -> "CheckReport":
+    """Return every violation of the chip's limits by a run's net, and the use of every resource.
 
-    ``chip`` asks about another chip than the recipe's.
+    A recipe is checked with the net that it would train. ``chip`` asks about another chip than the recipe's.
     """
     from snnkit.recipes.chip_stages import check_run
 
-    return check_run(_folder(folder), chip)
+    return check_run(target if isinstance(target, Recipe) else _folder(target), chip)
 
 
 def deploy(folder: RunFolder | str | Path, *, progress: Progress | None = None) -> "Deployment":
@@ -106,7 +107,7 @@ def simulate(folder: RunFolder | str | Path, *, progress: Progress | None = None
 
 def validate(folder: RunFolder | str | Path, *, progress: Progress | None = None) -> "Validation":
     """Compare chip and net event by event, and the fast simulator with the readable one bit by bit."""
-    from snnkit.recipes.chip_stages import validate_run
+    from snnkit.recipes.validation import validate_run
 
     return validate_run(_folder(folder), progress or Silent())
 

@@ -30,7 +30,7 @@ from snnkit.training.trainer import (
 )
 from snnkit.utilities.errors import ConfigurationError, FileFormatError
 
-__all__ = ["Trained", "load_trained", "train_nets"]
+__all__ = ["Trained", "load_trained", "train_nets", "untrained_network"]
 
 _WORKING_POINT_RECORDINGS = 128
 _SEED_STRIDE = 16
@@ -115,7 +115,7 @@ def _float_stage(
 ) -> tuple[TorchSequential, tuple[Epoch, ...]]:
     if folder.float_net.is_file():
         return _load_float(prepared, folder)
-    net = _network(prepared)
+    net = untrained_network(prepared)
     first = prepared.augmentation.events(_evenly(prepared.train_levels, _WORKING_POINT_RECORDINGS))
     set_working_point(net, first)
     history = _fit(net, prepared, folder, "float", progress)
@@ -138,7 +138,8 @@ def _qat_stage(
     return net, history
 
 
-def _network(prepared: Prepared) -> TorchSequential:
+def untrained_network(prepared: Prepared) -> TorchSequential:
+    """The recipe's network with the weights that its seed draws."""
     recipe = prepared.recipe
     return build_network(
         recipe.network,
@@ -151,10 +152,22 @@ def _network(prepared: Prepared) -> TorchSequential:
 
 
 def _qat_network(prepared: Prepared, float_net: TorchSequential) -> nn.Module:
-    """A copy of the float net with the chip's integers in its forward pass."""
-    from snnkit.transforms import for_chip
+    """A copy of the float net with the chip's integers in its forward pass.
 
-    net: nn.Module = for_chip(float_net, prepared.chip, calibration=prepared.calibration_events().float())
+    The weight shifts are those that serve the float net best on the chip, in the bit-exact simulator, on
+    training recordings.
+    """
+    from snnkit.hw.xylo.deployment import deploy
+    from snnkit.transforms.chip import for_chip
+
+    deployment = deploy(
+        float_net,
+        prepared.chip,
+        calibration=prepared.calibration_events(),
+        labels=prepared.calibration_labels(),
+        readout=prepared.readout.predict,
+    )
+    net: nn.Module = for_chip(float_net, prepared.chip, plan=deployment.plan)
     return net
 
 
@@ -232,7 +245,7 @@ def _load_float(prepared: Prepared, folder: RunFolder) -> tuple[TorchSequential,
                 f"{folder.float_net} was trained on other recordings: the normalisation fitted on "
                 "the training split differs. Give the folder of recordings as it was, or begin a new run."
             )
-    net = _network(prepared)
+    net = untrained_network(prepared)
     load_parameters(trained_parameters(net), saved.part("parameter"), folder.float_net.name)
     net.eval()
     return net, _history(saved)

@@ -146,7 +146,7 @@ class Trainer:
 
     def state(self) -> Checkpoint:
         """Return all that :meth:`restore` needs to go on."""
-        moments = {}
+        moments: dict[str, Tensor] = {}
         for (name, parameter), group in zip(
             self.parameters.items(), self.optimiser.param_groups, strict=True
         ):

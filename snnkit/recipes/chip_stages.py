@@ -1,0 +1,210 @@
+"""Stages on the chip's side: check, deploy, simulate, validate. All of them are exact integer arithmetic."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from snnkit.hw.xylo.check import CheckReport
+from snnkit.hw.xylo.check import check as check_net
+from snnkit.hw.xylo.counters import Counters
+from snnkit.hw.xylo.deployment import Deployment
+from snnkit.hw.xylo.deployment import deploy as deploy_net
+from snnkit.hw.xylo.simulator import XyloSim
+from snnkit.hw.xylo.specification import Specification
+from snnkit.recipes.metrics_file import update_metrics
+from snnkit.recipes.prepare import Prepared, prepare
+from snnkit.recipes.progress import Progress
+from snnkit.recipes.recipe import Recipe
+from snnkit.recipes.run_folder import RunFolder
+from snnkit.recipes.train_stage import Trained, load_trained, untrained_network
+from snnkit.training.metrics import accuracy
+from snnkit.utilities.errors import ConfigurationError, FileFormatError
+from snnkit.utilities.files import read_json, write_arrays, write_json
+
+__all__ = [
+    "Simulation",
+    "check_run",
+    "deploy_run",
+    "deploy_trained",
+    "load_program",
+    "read_deployment",
+    "simulate",
+    "simulate_program",
+    "simulate_run",
+]
+
+_DEPLOYMENT_FORMAT = "snnkit deployment"
+
+
+@dataclass(frozen=True, eq=False)
+class Simulation:
+    """The test split on the chip.
+
+    Attributes:
+        specification: The program.
+        delay: Time steps by which the chip's outputs lag the net's.
+        inputs: Events given, ``(recordings, time + delay, channels)`` uint8: the last ``delay`` empty.
+        outputs: Events that came, ``(recordings, time + delay, outputs)`` uint8, as the chip times them.
+        predictions: ``(recordings,)`` classes.
+        accuracy: Fraction of the test split.
+        counters: Saturations, clipped events, synaptic operations.
+    """
+
+    specification: Specification
+    delay: int
+    inputs: np.ndarray
+    outputs: np.ndarray
+    predictions: np.ndarray
+    accuracy: float
+    counters: Counters
+
+    @property
+    def aligned(self) -> np.ndarray:
+        """Outputs in the net's time, ``(recordings, time, outputs)``."""
+        return self.outputs[:, self.delay :]
+
+
+def check_run(target: RunFolder | Recipe, chip: str | None) -> CheckReport:
+    """Check the net of a run, or the net that a recipe would train, against a chip."""
+    if isinstance(target, RunFolder):
+        trained = target.qat_net.is_file()
+        net = load_trained(target).float_net if trained else untrained_network(prepare(target.recipe()))
+        return check_net(net, chip or target.recipe().chip)
+    return check_net(untrained_network(prepare(target)), chip or target.chip)
+
+
+def deploy_run(folder: RunFolder, progress: Progress) -> Deployment:
+    """Deploy the net of a run; see :func:`deploy_trained`."""
+    return deploy_trained(load_trained(folder), folder, progress)
+
+
+def deploy_trained(trained: Trained, folder: RunFolder, progress: Progress) -> Deployment:
+    """Map and quantise the net after QAT and write the specification and what it cost.
+
+    State ranges are observed on training recordings; the test split is not touched.
+    """
+    prepared = trained.prepared
+    progress.start(f"Deploying to {prepared.chip.title}")
+    deployment = deploy_net(
+        trained.qat_net,
+        prepared.chip,
+        calibration=prepared.calibration_events(),
+        labels=prepared.calibration_labels(),
+        readout=prepared.readout.predict,
+    )
+    deployment.specification.save(folder.specification)
+    write_json(folder.deployment, _deployment_table(deployment))
+    report = deployment.report
+    progress.finish(
+        f"{deployment.specification.n_hidden} hidden neurons, weight shifts "
+        f"{', '.join(map(str, report.weight_shifts))}, {report.saturations} saturations in calibration"
+    )
+    return deployment
+
+
+def _deployment_table(deployment: Deployment) -> dict[str, Any]:
+    report = deployment.report
+    return {
+        "format": _DEPLOYMENT_FORMAT,
+        "version": 1,
+        "chip": report.chip,
+        "specification": deployment.specification.digest,
+        "delay": deployment.delay,
+        "population_delays": dict(_population_delays(deployment)),
+        "weight_shifts": list(report.weight_shifts),
+        "agreement": report.agreement,
+        "same_class": report.same_class,
+        "saturations": report.saturations,
+        "clipped_inputs": report.clipped_inputs,
+        "layers": [asdict(layer) for layer in report.layers],
+        "shift_curve": [asdict(point) for point in report.shift_curve],
+        "resources": [asdict(resource) for resource in report.resources],
+        "notes": list(report.notes),
+    }
+
+
+def _population_delays(deployment: Deployment) -> list[tuple[str, int]]:
+    mapped = deployment.mapped
+    return [(p.path, delay) for p, delay in zip(mapped.populations, mapped.delays, strict=True)]
+
+
+def read_deployment(folder: RunFolder, specification: Specification) -> Mapping[str, Any]:
+    """Return what :func:`deploy_trained` wrote about ``specification``.
+
+    Raises:
+        ConfigurationError: the run was not deployed yet.
+        FileFormatError: the file is damaged or belongs to another program.
+    """
+    if not folder.deployment.is_file():
+        raise ConfigurationError(
+            f"{folder.path} is not deployed yet. Do so with: snnkit deploy {folder.path}"
+        )
+    table = read_json(folder.deployment)
+    if not isinstance(table, dict) or table.get("format") != _DEPLOYMENT_FORMAT or table.get("version") != 1:
+        raise FileFormatError(f"{folder.deployment} does not describe a deployment that this release reads.")
+    if table.get("specification") != specification.digest:
+        raise FileFormatError(
+            f"{folder.deployment} and {folder.specification} are of different programs. Deploy again with: "
+            f"snnkit deploy {folder.path}"
+        )
+    return table
+
+
+def _not_deployed(folder: RunFolder) -> ConfigurationError:
+    return ConfigurationError(f"{folder.path} is not deployed yet. Do so with: snnkit deploy {folder.path}")
+
+
+def load_program(folder: RunFolder) -> tuple[Specification, Mapping[str, Any]]:
+    """Return the specification of a run and what is known of its deployment."""
+    if not folder.specification.is_file():
+        raise ConfigurationError(
+            f"{folder.path} is not deployed yet. Do so with: snnkit deploy {folder.path}"
+        )
+    specification = Specification.load(folder.specification)
+    return specification, read_deployment(folder, specification)
+
+
+def simulate_run(folder: RunFolder, progress: Progress) -> Simulation:
+    """Simulate the program of a run on its test split; see :func:`simulate_program`."""
+    specification, table = load_program(folder)
+    return simulate_program(prepare(folder.recipe()), specification, int(table["delay"]), folder, progress)
+
+
+def simulate_program(
+    prepared: Prepared, specification: Specification, delay: int, folder: RunFolder, progress: Progress
+) -> Simulation:
+    """Run the whole test split through the bit-exact simulator; write vectors and the chip's accuracy."""
+    progress.start("Simulating the test split")
+    simulation = simulate(prepared, specification, delay)
+    arrays = {
+        "inputs": simulation.inputs,
+        "outputs": simulation.outputs,
+        "labels": prepared.test_labels,
+        "predictions": simulation.predictions,
+    }
+    about = {"format": "snnkit test vectors", "version": "1", "delay": str(delay)}
+    about |= {"chip": specification.chip, "specification": specification.digest}
+    write_arrays(folder.vectors, arrays, about)
+    update_metrics(folder, prepared.recipe, accuracy={"chip": simulation.accuracy})
+    right = int((simulation.predictions == prepared.test_labels).sum())
+    progress.finish(f"{right} of {len(prepared.test_labels)} right on the chip")
+    return simulation
+
+
+def simulate(prepared: Prepared, specification: Specification, delay: int) -> Simulation:
+    """Run the test split through the simulator, and write nothing."""
+    inputs = np.pad(prepared.test_events, ((0, 0), (0, delay), (0, 0)))
+    simulator = XyloSim(specification)
+    outputs = simulator(inputs)[0].astype(np.uint8)
+    predictions = prepared.readout.predict(outputs[:, delay:])
+    return Simulation(
+        specification=specification,
+        delay=delay,
+        inputs=inputs,
+        outputs=outputs,
+        predictions=predictions,
+        accuracy=accuracy(predictions, prepared.test_labels),
+        counters=simulator.counters,
+    )
