@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from snnkit.transforms.chip import chip_of, plan_of, scales_of
-from snnkit.transforms.scaling import ScalePlan
 from torch import Tensor, nn
 
+from snnkit.transforms.chip import chip_of, plan_of, scales_of
+from snnkit.transforms.scaling import ScalePlan
 from snnkit.utilities.chips import Chip, get_chip
 from snnkit.utilities.errors import ConfigurationError
 
@@ -120,7 +120,8 @@ def deploy(
         raise MappingError(refusal(entry, inspection.violations), inspection.violations)
     mapped = inspection.mapped
     data = None if calibration is None else Calibration.of(net, mapped, calibration, labels, readout)
-    chosen = _plan(mapped, data, trained or plan, headroom)
+    given = plan if trained is None else _placed_peaks(trained, mapped)
+    chosen = _plan(mapped, data, given, headroom)
     quantised = quantise(mapped, chosen, scales_of(net) if trained else None)
     broken = quantised.specification.violations()
     if broken:
@@ -142,6 +143,12 @@ def _trained_plan(net: nn.Module, chip: Chip, plan: ScalePlan | None) -> ScalePl
     if plan is not None:
         raise ConfigurationError("The network was patched by for_chip and brings its own plan: give none.")
     return trained
+
+
+def _placed_peaks(plan: ScalePlan, mapped: MappedNetwork) -> ScalePlan:
+    """Leave out the peaks of neurons that nothing reads; they are not on the chip."""
+    placed = {population.path for population in mapped.populations}
+    return replace(plan, peaks={path: peak for path, peak in plan.peaks.items() if path in placed})
 
 
 def _plan(
@@ -166,7 +173,7 @@ def _report(
     trial = None if data is None else try_program(mapped, quantised, plan, data)
     spec = quantised.specification
     if data is None:
-        notes += ("No calibration data: states may saturate, and the weight shifts were not chosen.",)
+        notes += ("No calibration data: whether states saturate is not known.",)
     layers = layer_reports(mapped, quantised, trial)
     return DeploymentReport(
         chip=spec.chip,
@@ -180,7 +187,7 @@ def _report(
         clipped_inputs=int(trial.counters.clipped_input.sum()) if trial else 0,
         saturations=trial.counters.total_saturations if trial else 0,
         resources=resources_of(mapped),
-        notes=(*notes, *_event_notes(mapped), *_loss_notes(layers, trial)),
+        notes=(*notes, *_event_notes(mapped), *_loss_notes(layers, trial), *_silence_notes(data, trial)),
         delay=mapped.delay,
     )
 
@@ -214,6 +221,16 @@ def _loss_notes(layers: tuple[LayerReport, ...], trial: Trial | None) -> list[st
             "States saturate on the calibration data even at the best weight shifts: raise headroom."
         )
     return notes
+
+
+def _silence_notes(data: Calibration | None, trial: Trial | None) -> list[str]:
+    if data is None or trial is None:
+        return []
+    if not data.output.any():
+        return ["The network's outputs are silent on the calibration data, so nothing was compared."]
+    if not trial.output.any():
+        return ["The chip's outputs are silent on the calibration data, the network's are not."]
+    return []
 
 
 def _scales(mapped: MappedNetwork, quantised: QuantisedNetwork) -> dict[str, np.ndarray]:

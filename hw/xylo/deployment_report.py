@@ -128,7 +128,7 @@ def _layer_report(
         neurons=population.stop - population.start,
         weight_error=_relative_rms(found - wanted, wanted),
         lost_weights=int(np.count_nonzero((wanted != 0) & (found == 0))),
-        threshold_error=float(np.abs(on_chip / threshold - 1).max(initial=0)),
+        threshold_error=_threshold_error(threshold, on_chip, mapped.chip.max_threshold),
         tau_mem_error=_tau_error(tau_mem, decay_mem, mapped.dt),
         tau_syn_error=_tau_error(tau_syn, decay_syn, mapped.dt),
         tau_mem=_range(tau_mem),
@@ -176,6 +176,12 @@ def _losses(population: Population, trial: Trial | None) -> tuple[int, int]:
 def _relative_rms(error: np.ndarray, reference: np.ndarray) -> float:
     size = float(np.sqrt(np.mean(reference**2))) if reference.size else 0.0
     return float(np.sqrt(np.mean(error**2))) / size if size else 0.0
+
+
+def _threshold_error(threshold: np.ndarray, on_chip: np.ndarray, largest: int) -> float:
+    """Return the largest error; thresholds that are there so as never to be reached have none."""
+    error = np.abs(on_chip / threshold - 1)
+    return float(error[threshold < largest].max(initial=0))
 
 
 def _tau_error(tau: np.ndarray, decay: np.ndarray, dt: float) -> float:

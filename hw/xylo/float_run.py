@@ -70,7 +70,9 @@ class Calibration:
             raise DataError(f"{len(data)} calibration samples need {len(data)} labels, not {answers.shape}.")
         values = data.to(_precision(net))
         observed = observe_state_peaks(_limited(net, mapped), values)
-        peaks = {module_path(path): peak for path, peak in observed.items()}
+        # A network may hold neurons that nothing reads; they are not on the chip.
+        placed = {population.path for population in mapped.populations}
+        peaks = {module_path(path): peak for path, peak in observed.items() if module_path(path) in placed}
         raster = data.cpu().numpy().astype(np.int64)
         return cls(raster, _output(net, values), peaks, answers, readout or summed_events)
 

@@ -10,12 +10,12 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 import torch
-from snnkit.hw.xylo import deploy
-from snnkit.transforms.scaling import ScalePlan
 from torch import Tensor, nn
 
+from snnkit.hw.xylo import deploy
 from snnkit.nn.combinators import Residual, Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch, aLIFTorch
+from snnkit.transforms.scaling import ScalePlan
 
 SHIFT = 6
 PLAN = ScalePlan(weight_shift_in=SHIFT, weight_shift_rec=SHIFT, weight_shift_out=SHIFT)
