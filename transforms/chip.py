@@ -57,20 +57,25 @@ def for_chip(
         raise ConfigurationError("Give for_chip either calibration data or a plan, not both.")
     if plan_of(net) is not None:
         raise ConfigurationError("This network is patched for a chip already; use remove_T_net first.")
-    net = net if inplace else copy.deepcopy(net)
-    populations = [_chip_population(net, found, entry, plan or ScalePlan()) for found in _populations(net)]
+    net = _patch(net if inplace else copy.deepcopy(net), entry, plan or ScalePlan())
+    if calibration is not None:
+        recalibrate(net, calibration)
+    return net
+
+
+def _patch(net: nn.Module, chip: Chip, plan: ScalePlan) -> nn.Module:
+    """Wrap every layer and population of ``net`` itself, and let each population know its wrappers."""
+    populations = [_chip_population(net, found, chip, plan) for found in _populations(net)]
     config: dict[str, Any] = {}
     for population in populations:
         for path in dict.fromkeys((population.path, *(layer.path for layer in population.layers))):
             _append(config, path, ChipMember(population, path))
+    _refuse_biases(net, populations, chip)
     net = make_param_T_network(net, config, inplace=True)
     wrappers = dict(wrappers_of(net, TWrapper))
     for population in populations:
         paths = (population.path, *(layer.path for layer in population.layers))
         population.wrappers = {path: wrappers[path] for path in paths}
-    _refuse_biases(populations, entry)
-    if calibration is not None:
-        recalibrate(net, calibration)
     return net
 
 
@@ -172,14 +177,15 @@ def _append(config: dict[str, Any], path: str, member: ChipMember) -> None:
     place.setdefault("", []).append(member)
 
 
-def _refuse_biases(populations: list[ChipPopulation], chip: Chip) -> None:
+def _refuse_biases(net: nn.Module, populations: list[ChipPopulation], chip: Chip) -> None:
     if chip.has_bias:
         return
+    modules = {bare_path(path): core_of(module) for path, module in net.named_modules()}
     biased = []
     for population in populations:
         names = [(population.path, "bias"), *((layer.path, layer.bias) for layer in population.layers)]
         for path, name in names:
-            if name is not None and bool(population.wrappers[path].single_values()[name].any()):
+            if name is not None and bool(own_tensors(modules[path])[name].any()):
                 biased.append(f"{path}.{name}")
     if biased:
         places = ", ".join(biased)

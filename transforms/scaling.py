@@ -90,7 +90,7 @@ def neuron_scales(
     if bias is not None and chip.has_bias:
         limits.append(chip.max_bias / _magnitude(bias))
     if peak is not None:
-        limits.append(chip.max_state / (_magnitude(peak) * headroom))
+        limits.append(chip.max_state / (_magnitude(peak.to(threshold.device)) * headroom))
     try:
         candidates = torch.broadcast_tensors(*limits)
     except RuntimeError as error:

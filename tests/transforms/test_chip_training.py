@@ -6,7 +6,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from torch import nn
+
 from snnkit.hw.xylo import deploy
+from snnkit.nn.combinators import FFwdStack, Residual, Sequential
+from snnkit.nn.modules import ExpSynTorch, LIFTorch, LinearTorch, aLIFTorch
+from snnkit.nn.networks import SynNet
 from snnkit.transforms import (
     FanInPruning,
     ScalePlan,
@@ -21,11 +26,6 @@ from snnkit.transforms import (
     remove_T_net,
     scales_of,
 )
-from torch import nn
-
-from snnkit.nn.combinators import FFwdStack, Residual, Sequential
-from snnkit.nn.modules import ExpSynTorch, LIFTorch, LinearTorch, aLIFTorch
-from snnkit.nn.networks import SynNet
 from snnkit.utilities.errors import ConfigurationError, DataError
 
 CONTENT = (
@@ -103,6 +103,40 @@ def test_trained_values_are_the_integers_that_deployment_makes(name, shifts):
         expected = getattr(deployed.specification, content)
         for program in (from_graph, applied):
             np.testing.assert_array_equal(getattr(program.specification, content), expected, err_msg=content)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_random_networks_train_with_the_integers_that_deployment_makes(seed):
+    torch.manual_seed(seed)
+    mode, leaks = [
+        ("taus", {"tau_mem": 3e-3 + torch.rand(5) * 0.05, "tau_syn": 3e-3 + torch.rand(5, 1) * 0.05}),
+        ("decays", {"alpha": 0.5 + torch.rand(5) * 0.49, "beta": 0.5 + torch.rand(5, 1) * 0.49}),
+        ("bitshifts", {"dash_mem": 1 + torch.rand(5) * 6, "dash_syn": 1 + torch.rand(5, 1) * 6}),
+    ][seed % 3]
+    neurons = [
+        LIFTorch(5, mode, **leaks, threshold=0.01 + torch.rand(5), bias=0.1 * torch.rand(5), has_rec=has_rec)
+        for has_rec in (False, True, True)
+    ]
+    net = Sequential(
+        LinearTorch((3, 5), has_bias=seed % 2 == 0),
+        neurons[0],
+        Residual(LinearTorch((5, 5)), neurons[1]),
+        Residual(LinearTorch((5, 4)), LIFTorch(4), LinearTorch((4, 5)), neurons[2]),
+        LinearTorch((5, 3)),
+        LIFTorch(3),
+    )
+    with torch.no_grad():
+        for weight in net.parameters("weights").astorch():
+            weight.mul_(10 ** float(torch.rand(()) * 2 - 1.5))
+            weight[torch.rand_like(weight) < 0.3] = 0
+    plan = ScalePlan(seed % 3, seed % 4, seed % 5, observe_state_peaks(net, events()))
+    expected = deploy(net, "imu", plan=plan).specification
+    qat = for_chip(net, "imu", plan=plan)
+    programs = (deploy(qat, "imu"), deploy(remove_T_net(apply_T(qat)), "imu", plan=plan))
+    for content in CONTENT:
+        for program in programs:
+            found = getattr(program.specification, content)
+            np.testing.assert_array_equal(found, getattr(expected, content), err_msg=content)
 
 
 def test_values_in_use_are_whole_numbers_of_state_units():

@@ -3,10 +3,10 @@
 from functools import partial
 
 import pytest
-import snnkit.transforms.torch_transform as tt
 import torch
 from torch import nn
 
+import snnkit.transforms.torch_transform as tt
 import snnkit.utilities.tree_utils as tu
 from snnkit.nn.combinators import FFwdStack, Residual, Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch, TorchModule

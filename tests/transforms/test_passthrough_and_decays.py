@@ -7,6 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from snnkit.nn.combinators import Sequential
+from snnkit.nn.modules import LIFTorch, LinearTorch
 from snnkit.transforms import (
     bitshift_tau,
     calc_q_decay,
@@ -21,9 +24,6 @@ from snnkit.transforms import (
     t_decay,
 )
 from snnkit.transforms.scaling import dash_for_decay, decay_for_dash
-
-from snnkit.nn.combinators import Sequential
-from snnkit.nn.modules import LIFTorch, LinearTorch
 from snnkit.utilities.errors import ParameterError
 
 

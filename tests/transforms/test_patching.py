@@ -5,9 +5,9 @@ import pickle
 from functools import partial
 
 import pytest
-import snnkit.transforms.torch_transform as tt
 import torch
 
+import snnkit.transforms.torch_transform as tt
 import snnkit.utilities.tree_utils as tu
 from snnkit.dag import DagModule
 from snnkit.nn.combinators import FFwdStack, Residual, Sequential

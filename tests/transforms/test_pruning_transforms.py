@@ -7,6 +7,10 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
+
+from snnkit.nn.combinators import Sequential
+from snnkit.nn.modules import LIFTorch, LinearTorch
 from snnkit.transforms import (
     CubicSchedule,
     FanInPruning,
@@ -27,10 +31,6 @@ from snnkit.transforms import (
     transform_state,
 )
 from snnkit.transforms.pruning import fan_in_mask, fan_out_mask, magnitude_mask
-from torch import nn
-
-from snnkit.nn.combinators import Sequential
-from snnkit.nn.modules import LIFTorch, LinearTorch
 from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import ConfigurationError, ParameterError, ShapeError
 from snnkit.utilities.tree_utils import make_prototype_tree

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from snnkit.transforms import channel_quantize, global_quantize
 from snnkit.transforms.quantize_methods import QuantizeArgumentError
-
 from snnkit.utilities.errors import ParameterError, ShapeError
 
 BOTH = pytest.mark.parametrize("quantize", [global_quantize, channel_quantize])

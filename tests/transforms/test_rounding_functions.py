@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from snnkit.transforms import (
     deterministic_rounding,
     deterministic_transforms,
@@ -13,7 +14,6 @@ from snnkit.transforms import (
     stochastic_channel_rounding,
     stochastic_rounding,
 )
-
 from snnkit.utilities.errors import ParameterError, ShapeError
 
 VALUES = hnp.arrays(

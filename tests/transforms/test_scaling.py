@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+
 from snnkit.transforms.scaling import (
     ScalePlan,
     dash_for_decay,
@@ -15,7 +16,6 @@ from snnkit.transforms.scaling import (
     quantise_threshold,
     quantise_weights,
 )
-
 from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import ParameterError, ShapeError
 

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-import snnkit.transforms.torch_transform as ours
 import torch
+
+import snnkit.transforms.torch_transform as ours
 from snnkit.transforms import channel_quantize, global_quantize
 
 pytestmark = pytest.mark.oracle
