@@ -105,6 +105,7 @@ class Counters:
 
 def counters_from_kernel(
     spec: Specification,
+    *,
     spikes_in: np.ndarray,
     clipped_input: np.ndarray,
     delivered: np.ndarray,

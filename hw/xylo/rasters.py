@@ -64,8 +64,8 @@ def _counts(values: np.ndarray) -> np.ndarray:
         outside = np.argwhere(~((values >= 0) & (values <= MAX_COUNT)))
         first = tuple(int(i) for i in outside[0])
         raise DataError(
-            f"The raster holds {values[first]} at (sample, step, channel) {first} and {len(outside) - 1} more "
-            f"values outside 0..{MAX_COUNT}. Counts are events in one time step; split or rescale them."
+            f"The raster holds {values[first]} at (sample, step, channel) {first} and {len(outside) - 1} "
+            f"more values outside 0..{MAX_COUNT}. Counts are events in one time step; split or rescale them."
         )
     counts = np.ascontiguousarray(values, dtype=np.uint8)
     if values.dtype.kind == "f" and not np.array_equal(counts, values):

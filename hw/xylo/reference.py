@@ -110,7 +110,8 @@ class ReferenceCounters:
         """Return counters at zero."""
         hidden, out = (spec.n_hidden,), (spec.n_out,)
         shapes = ((spec.n_in,), (spec.n_synapses, *hidden), hidden, hidden, hidden, out, out, out)
-        return cls(*(np.zeros(shape, np.int64) for shape in shapes))
+        a, b, c, d, e, f, g, h = (np.zeros(shape, np.int64) for shape in shapes)
+        return cls(a, b, c, d, e, f, g, h)
 
 
 def _deliver(events: list[int], synapses: Synapses, isyn: list[list[int]], saturated: np.ndarray) -> int:

@@ -9,6 +9,7 @@ from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import ConfigurationError, ParameterError, ShapeError, unknown_key_message
 
 from .counters import Counters, counters_from_kernel
+from .hibernation import hibernation
 from .rasters import Raster, read_raster
 from .simulator_program import Program, compile_program
 from .simulator_run import RECORDS, CoreState, KernelRun, run_program
@@ -43,7 +44,7 @@ class XyloSim:
         >>> spec = Specification.create(chip="imu", weights_in=[[90]], weights_out=[[80]], threshold=60)
         >>> output, state, record = XyloSim(spec)(np.ones((4, 1), int), record=True)
         >>> record["Spikes"][:, 0].tolist()
-        [0, 1, 1, 2]
+        [0, 1, 1, 1]
     """
 
     chip: ClassVar[str] = "a2"
@@ -133,10 +134,14 @@ class XyloSim:
         output_name = _OUTPUT_RECORD[self._output_mode]
         wanted = {output_name, *(self._recorded_names() if record else ())}
         run = run_program(self._program, counts, before, wanted)
+        recorded = {name: run.recorded[name] for name in RECORDS if record and name in wanted}
+        if record and self._program.version == 2:
+            recorded["Hibernation"] = hibernation(self._program, counts, before, recorded)
         self._state = run.state
         self._counters = self._count(raster.counts, counts, before, run)
         output = run.recorded[output_name].astype(np.int64)
-        return raster.returned(output), self._state_dict(raster), self._record(raster, run, record)
+        returned = {name: raster.returned(array) for name, array in recorded.items() if name != "Spikes_out"}
+        return raster.returned(output), self._state_dict(raster), returned
 
     def evolve(self, input_data: Any, record: bool = False) -> tuple[Any, dict[str, Any], dict[str, Any]]:
         """Run a raster: the same as calling the simulator."""
@@ -201,21 +206,9 @@ class XyloSim:
             )
         return self._state
 
-    def _recorded_names(self) -> list[str]:
-        absent = {"Spikes_out"}
-        if self._specification.n_synapses == 1:
-            absent.add("Isyn2")
-        if self._program.version == 1:
-            absent.add("Hibernation")
-        return [name for name in RECORDS if name not in absent]
-
-    def _record(self, raster: Raster, run: KernelRun, record: bool) -> dict[str, Any]:
-        if not record:
-            return {}
-        arrays = {name: run.recorded[name] for name in self._recorded_names()}
-        if "Hibernation" in arrays:
-            arrays["Hibernation"] = arrays["Hibernation"][:, :, 0]
-        return {name: raster.returned(array) for name, array in arrays.items()}
+    def _recorded_names(self) -> set[str]:
+        absent = {"Spikes_out"} if self._specification.n_synapses == 2 else {"Spikes_out", "Isyn2"}
+        return set(RECORDS) - absent
 
     def _state_dict(self, raster: Raster) -> dict[str, Any]:
         return {name: raster.returned(array.copy()) for name, array in vars(self._state).items()}
@@ -228,5 +221,11 @@ class XyloSim:
         clipped = given.sum(axis=(0, 1), dtype=np.int64) - spikes_in
         time_steps = counts.shape[0] * counts.shape[1]
         return counters_from_kernel(
-            self._specification, spikes_in, clipped, delivered, run.hidden_counts, run.out_counts, time_steps
+            self._specification,
+            spikes_in=spikes_in,
+            clipped_input=clipped,
+            delivered=delivered,
+            hidden=run.hidden_counts,
+            output=run.out_counts,
+            time_steps=time_steps,
         )

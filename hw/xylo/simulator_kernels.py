@@ -2,64 +2,48 @@
 
 Importing this module imports Numba, so ``XyloSim`` does it at its first call.
 
-* Lanes: 32 samples side by side. Sample ``b`` of neuron ``k`` stands at ``k * 32 + b``, a synapse is one
-  vector operation however many samples have an event, and parameters are equal along the vector.
-* Single: the neurons of one sample side by side; single events are followed.
+* ``run_lanes``: 32 samples side by side, arrays (neurons, 32). A synapse is one vector operation however
+  many of the samples have an event, and parameters are equal along the vector.
+* ``run_single``: the neurons of one sample side by side, arrays (neurons,). Single events are followed.
 
-In the code, ``stride`` is the distance between neighbouring neurons: 32 or 1.
-
-Arithmetic stays in 16 bits (Numba alone would widen it to 64), so that a register holds four times as many
-numbers. Reordering is safe: a state sees only its own sources, in ascending order, and ``n`` clamped
-additions of a weight equal one clamped addition of ``n`` times the weight.
-
-All kernel code stands in this one file, because Numba's disk cache notices changes file by file.
+Reordering is safe: a state sees only its own sources, in ascending order, and ``n`` clamped additions of a
+weight equal one clamped addition of ``n`` times the weight.
 """
+# ruff: noqa: ANN201, ANN202, PLR0917
+# mypy: allow-untyped-defs
 
+import hashlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
+from . import simulator_arithmetic, simulator_program
+from .simulator_arithmetic import (
+    ONE,
+    OPTIONS,
+    ZERO,
+    add_scaled,
+    compiled,
+    decay,
+    membrane,
+    multiply,
+    subtract,
+)
 from .simulator_program import WIDTH
 
-__all__ = ["Recording", "State", "run"]
+__all__ = ["Recording", "Work", "run_lanes", "run_single"]
 
-ZERO, ONE = np.int16(0), np.int16(1)
 LOWEST = np.int16(-(2**15))
 SPIKES, CAPPED, LOST, SATURATED_V, SATURATED_I = range(5)
 """Rows of the counter arrays; synapse 2 follows synapse 1."""
 
 
-class State(NamedTuple):
-    """int16 arrays (batch, ..., neurons); ``isyn`` (batch, synapses, neurons)."""
-
-    isyn: np.ndarray
-    vmem: np.ndarray
-    spikes: np.ndarray
-    isyn_out: np.ndarray
-    vmem_out: np.ndarray
-
-
-class Recording(NamedTuple):
-    """Arrays (batch, time, neurons) to fill; those of batch size 0 are not recorded."""
-
-    spikes: np.ndarray
-    vmem: np.ndarray
-    isyn: np.ndarray
-    isyn_2: np.ndarray
-    spikes_out: np.ndarray
-    vmem_out: np.ndarray
-    isyn_out: np.ndarray
-    hibernation: np.ndarray
-
-
 class Work(NamedTuple):
-    """The working copies of one kernel call, flat: sample ``b`` of neuron ``k`` at ``k * stride + b``."""
+    """States of one share of a batch, int16, (neurons,) or (neurons, 32); updated in place."""
 
-    inputs: np.ndarray
     isyn: np.ndarray
     vmem: np.ndarray
     events: np.ndarray
@@ -68,175 +52,95 @@ class Work(NamedTuple):
     events_out: np.ndarray
 
 
-_OPTIONS = {"nogil": True, "error_model": "numpy"}
+class Recording(NamedTuple):
+    """Arrays (samples, time, neurons) to fill; those without samples are not recorded."""
 
-_compiled = njit(**_OPTIONS)
-"""For what stands inside the entry point: kept in the cache as a part of it."""
+    spikes: np.ndarray
+    vmem: np.ndarray
+    isyn: np.ndarray
+    isyn_2: np.ndarray
+    spikes_out: np.ndarray
+    vmem_out: np.ndarray
+    isyn_out: np.ndarray
 
 
-def _entry_point(function: Callable[..., Any]) -> Any:
+def _kernel(function: Callable[..., Any]) -> Any:
+    """Compile an entry point, and keep it on disk where any cache folder can be written."""
+    # Numba looks for changes in this file only; the name of the cache entry watches the others.
+    sources = (
+        Path(str(module.__file__)).read_bytes() for module in (simulator_arithmetic, simulator_program)
+    )
+    function.__qualname__ += "_" + hashlib.sha256(b"".join(sources)).hexdigest()[:12]
     try:
-        return njit(cache=True, **_OPTIONS)(function)
+        return njit(cache=True, **OPTIONS)(function)
     except RuntimeError:  # neither the package's folder nor the user's cache folder is writeable
-        return _compiled(function)
+        return compiled(function)
 
 
-_BINARY = types.int16(types.int16, types.int16)
-_VECTOR = ir.VectorType(ir.IntType(16), WIDTH)
-
-
-def _saturating_add(builder: Any, a: Any, b: Any, name: str) -> Any:
-    kind = ir.FunctionType(a.type, [a.type, a.type])
-    function = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
-    return builder.call(function, [a, b])
-
-
-@intrinsic
-def _shift_right(_typing, value, amount):  # type: ignore[no-untyped-def]
-    return _BINARY, lambda _c, builder, _s, arguments: builder.ashr(*arguments)
-
-
-@intrinsic
-def _add(_typing, a, b):  # type: ignore[no-untyped-def]
-    """The low 16 bits of a + b."""
-    return _BINARY, lambda _c, builder, _s, arguments: builder.add(*arguments)
-
-
-@intrinsic
-def _subtract(_typing, a, b):  # type: ignore[no-untyped-def]
-    """The low 16 bits of a - b."""
-    return _BINARY, lambda _c, builder, _s, arguments: builder.sub(*arguments)
-
-
-@intrinsic
-def _multiply(_typing, a, b):  # type: ignore[no-untyped-def]
-    """The low 16 bits of a * b."""
-    return _BINARY, lambda _c, builder, _s, arguments: builder.mul(*arguments)
-
-
-@intrinsic
-def _add_clamped(_typing, a, b):  # type: ignore[no-untyped-def]
-    def generate(_c, builder, _s, arguments):  # type: ignore[no-untyped-def]
-        return _saturating_add(builder, *arguments, "llvm.sadd.sat.i16")
-
-    return _BINARY, generate
-
-
-@intrinsic
-def _add_scaled(_typing, sums, first_sum, values, first_value, factor):  # type: ignore[no-untyped-def]
-    """sums[i] = clamp(sums[i] + values[i] * factor) for WIDTH neighbours; the products must fit 16 bits.
-
-    Returns an integer with a bit set for each sum that was clamped. Written as vectors because the loop
-    would be checked for overlap of its arrays again at every synapse.
-    """
-    signature = types.uint32(sums, types.intp, values, types.intp, types.int16)
-
-    def generate(context, builder, signature, arguments):  # type: ignore[no-untyped-def]
-        def vector_at(position):  # type: ignore[no-untyped-def]
-            array = context.make_array(signature.args[position])(context, builder, arguments[position])
-            address = builder.gep(array.data, [arguments[position + 1]])
-            return builder.bitcast(address, _VECTOR.as_pointer())
-
-        sums_at = vector_at(0)
-        old = builder.load(sums_at, align=2)
-        undefined = ir.Constant(_VECTOR, ir.Undefined)
-        single = builder.insert_element(undefined, arguments[4], ir.Constant(ir.IntType(32), 0))
-        zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
-        factors = builder.shuffle_vector(single, undefined, zeros)
-        product = builder.mul(builder.load(vector_at(2), align=2), factors)
-        clamped = _saturating_add(builder, old, product, f"llvm.sadd.sat.v{WIDTH}i16")
-        builder.store(clamped, sums_at, align=2)
-        differs = builder.icmp_signed("!=", clamped, builder.add(old, product))
-        return builder.bitcast(differs, ir.IntType(WIDTH))
-
-    return signature, generate
-
-
-@_compiled
-def _decay(value, dash):  # type: ignore[no-untyped-def]
-    # The shift leaves 0 of a small positive value, where the chip takes 1; a negative one is never 0.
-    return max(_shift_right(value, dash), min(value, ONE))
-
-
-@_compiled
-def _sum_of_three(a, b, c):  # type: ignore[no-untyped-def]
-    """Return clamp(a + b + c), though only 16 bits are at hand."""
-    clamped = _add_clamped(a, b)
-    excess = _subtract(_add(a, b), clamped)
-    return _add_clamped(clamped, _add_clamped(excess, c))
-
-
-@_compiled
-def _membrane(value, isyn, isyn_2, dash, bias, version):  # type: ignore[no-untyped-def]
-    """Return the new membrane state, its increment, and non-zero if any sum was clamped.
-
-    Version 1 adds the current to the decayed state, version 2 saturates the increment before adding it.
-    """
-    decayed, old = (value, ZERO) if version == 1 else (ZERO, value)
-    base = _subtract(decayed, _decay(value, dash))
-    total = _sum_of_three(isyn, isyn_2, base)
-    increment = _add_clamped(total, bias)
-    new = _add_clamped(old, increment)
-    clamped = total ^ _add(_add(isyn, isyn_2), base)
-    clamped |= increment ^ _add(total, bias)
-    clamped |= new ^ _add(old, increment)
-    return new, increment, clamped
-
-
-@_compiled
-def _deliver_exactly(source, n, at, stride, connections, isyn, clipped):  # type: ignore[no-untyped-def]
-    """Deliver ``n`` events of one source in one lane, ``at``, whatever the size of their weights."""
+@compiled
+def _deliver_exactly(source, n, lane, connections, isyn, clipped):
+    """Deliver ``n`` events of one source in one lane, whatever the size of their weights."""
     for j in range(connections.first[source], connections.first[source + 1]):
         target = connections.target[j]
-        total = isyn[target * stride + at] + n * connections.weight[j]
+        total = isyn[target, lane] + n * connections.weight[j]
         if total > 32767:
             total = 32767
             clipped[target] += 1
         elif total < -32768:
             total = -32768
             clipped[target] += 1
-        isyn[target * stride + at] = total
+        isyn[target, lane] = total
 
 
-@_compiled
-def _deliver_lanes(events, peaks, connections, isyn, clipped):  # type: ignore[no-untyped-def]
+@compiled
+def _deliver_lanes(events, peaks, connections, isyn, clipped):
+    """Deliver ``events`` (sources, 32) to ``isyn``; ``peaks`` (sources,) are the largest counts."""
     for source in range(peaks.shape[0]):
         if peaks[source] == 0:
             continue
         if connections.peak[source] * peaks[source] > 32767:
             for lane in range(WIDTH):
-                n = events[source * WIDTH + lane]
-                _deliver_exactly(source, n, lane, WIDTH, connections, isyn, clipped)
+                _deliver_exactly(source, events[source, lane], lane, connections, isyn, clipped)
             continue
         for j in range(connections.first[source], connections.first[source + 1]):
             target = np.intp(connections.target[j])
-            mask = _add_scaled(isyn, target * WIDTH, events, source * WIDTH, connections.weight[j])
+            mask = add_scaled(isyn, target * WIDTH, events, source * WIDTH, connections.weight[j])
             while mask != 0:
                 clipped[target] += 1
                 mask &= mask - np.uint32(1)
 
 
-@_compiled
-def _deliver_single(events, connections, isyn, clipped):  # type: ignore[no-untyped-def]
+@compiled
+def _deliver_row(source, n, dense, isyn, clipped):
+    for start in range(0, dense.shape[1], WIDTH):
+        mask = add_scaled(isyn, start, dense, source * dense.shape[1] + start, n)
+        for bit in range(WIDTH if mask != 0 else 0):
+            clipped[start + bit] += (mask >> np.uint32(bit)) & np.uint32(1)
+
+
+@compiled
+def _deliver_single(events, connections, isyn, clipped):
+    """Deliver ``events`` (padded sources,) to ``isyn``, as whole rows of weights where they are dense."""
     dense = connections.dense
-    for source in range(events.shape[0]):
-        n = events[source]
-        if n == 0:
+    column = isyn.reshape(-1, 1)
+    quads = events.view(np.int64)
+    for quad in range(quads.shape[0]):
+        if quads[quad] == 0:
             continue
-        if dense.shape[0] == 0 or connections.peak[source] * n > 32767:
-            _deliver_exactly(source, n, 0, 1, connections, isyn, clipped)
-            continue
-        for start in range(0, dense.shape[1], WIDTH):
-            mask = _add_scaled(isyn, start, dense, source * dense.shape[1] + start, n)
-            for bit in range(WIDTH if mask != 0 else 0):
-                clipped[start + bit] += (mask >> np.uint32(bit)) & np.uint32(1)
+        for source in range(4 * quad, 4 * quad + 4):
+            n = events[source]
+            if n == 0:
+                continue
+            if dense.shape[0] == 0 or connections.peak[source] * n > 32767:
+                _deliver_exactly(source, n, 0, connections, column, clipped)
+            else:
+                _deliver_row(source, n, dense, isyn, clipped)
 
 
-@_compiled
-def _integrate_lanes(layer, version, isyn, vmem, flags, peaks, counts):  # type: ignore[no-untyped-def]
+@compiled
+def _integrate_lanes(layer, version, isyn, vmem, flags, peaks, counts):
     """Decay and integrate; ``peaks`` gets the largest membrane state of each neuron."""
-    two = layer.synapses == 2
-    n_padded = vmem.shape[0]
+    two, n_padded = layer.synapses == 2, vmem.shape[0]
     for k in range(layer.size):
         dash_mem, bias, dash = layer.dash_mem[k], layer.bias[k], layer.dash_syn[0, k]
         peak, any_clamped = LOWEST, ZERO
@@ -244,17 +148,17 @@ def _integrate_lanes(layer, version, isyn, vmem, flags, peaks, counts):  # type:
         if two:
             dash_2, k_2 = layer.dash_syn[1, k], n_padded + k
             for i in range(WIDTH):
-                isyn[k, i] = current = _subtract(isyn[k, i], _decay(isyn[k, i], dash))
-                isyn[k_2, i] = current_2 = _subtract(isyn[k_2, i], _decay(isyn[k_2, i], dash_2))
-                new, _, clamped = _membrane(vmem[k, i], current, current_2, dash_mem, bias, version)
+                isyn[k, i] = current = subtract(isyn[k, i], decay(isyn[k, i], dash))
+                isyn[k_2, i] = current_2 = subtract(isyn[k_2, i], decay(isyn[k_2, i], dash_2))
+                new, clamped = membrane(vmem[k, i], current, current_2, dash_mem, bias, version)
                 vmem[k, i] = new
                 flags[i] = clamped
                 any_clamped |= clamped
                 peak = max(peak, new)
         else:
             for i in range(WIDTH):
-                isyn[k, i] = current = _subtract(isyn[k, i], _decay(isyn[k, i], dash))
-                new, _, clamped = _membrane(vmem[k, i], current, ZERO, dash_mem, bias, version)
+                isyn[k, i] = current = subtract(isyn[k, i], decay(isyn[k, i], dash))
+                new, clamped = membrane(vmem[k, i], current, ZERO, dash_mem, bias, version)
                 vmem[k, i] = new
                 flags[i] = clamped
                 any_clamped |= clamped
@@ -264,76 +168,72 @@ def _integrate_lanes(layer, version, isyn, vmem, flags, peaks, counts):  # type:
             counts[SATURATED_V, k] += flags[i] != 0
 
 
-@_compiled
-def _integrate_single(layer, version, isyn, vmem, flags, counts):  # type: ignore[no-untyped-def]
+@compiled
+def _integrate_single(layer, version, isyn, vmem, flags, counts):
     n_padded = vmem.shape[0]
     for s in range(layer.synapses):
         row, dashes = isyn[s * n_padded : (s + 1) * n_padded], layer.dash_syn[s]
         for k in range(n_padded):
-            row[k] = _subtract(row[k], _decay(row[k], dashes[k]))
+            row[k] = subtract(row[k], decay(row[k], dashes[k]))
     any_clamped = ZERO
     if layer.synapses == 2:
         for k in range(n_padded):
-            state = _membrane(vmem[k], isyn[k], isyn[n_padded + k], layer.dash_mem[k], layer.bias[k], version)
-            vmem[k], _, flags[k] = state
+            vmem[k], flags[k] = membrane(
+                vmem[k], isyn[k], isyn[n_padded + k], layer.dash_mem[k], layer.bias[k], version
+            )
             any_clamped |= flags[k]
     else:
         for k in range(n_padded):
-            vmem[k], _, flags[k] = _membrane(
-                vmem[k], isyn[k], ZERO, layer.dash_mem[k], layer.bias[k], version
-            )
+            vmem[k], flags[k] = membrane(vmem[k], isyn[k], ZERO, layer.dash_mem[k], layer.bias[k], version)
             any_clamped |= flags[k]
     for k in range(n_padded if any_clamped != 0 else 0):
         counts[SATURATED_V, k] += flags[k] != 0
 
 
-@_compiled
-def _fire(layer, k, at, vmem, events, counts):  # type: ignore[no-untyped-def]
-    """Fire neuron ``k``, whose state stands at ``at``; events copied to it before count for its cap."""
-    threshold, n = layer.threshold[k], events[at]
+@compiled
+def _fire(k, lane, threshold, cap, vmem, events, counts):
+    """Fire neuron ``k``; events that were copied to it before count for its cap."""
+    v, n = vmem[k, lane], events[k, lane]
     if threshold > 0:
-        if vmem[at] >= threshold and n < layer.cap:
-            fired = min(np.int16(vmem[at] // threshold), np.int16(layer.cap - n))
+        if v >= threshold and n < cap:
+            fired = min(v // threshold, cap - n)
             n += fired
-            vmem[at] -= fired * threshold
+            v -= fired * threshold
     else:
-        while vmem[at] >= threshold and n < layer.cap:
+        while v >= threshold and n < cap:
             n += 1
-            vmem[at] = np.int16(vmem[at] - threshold)
-    events[at] = n
-    counts[CAPPED, k] += vmem[at] >= threshold
+            v = np.int16(v - threshold)
+    vmem[k, lane], events[k, lane] = v, n
+    counts[CAPPED, k] += v >= threshold
 
 
-@_compiled
-def _copy_events(program, k, at, stride, events, counts):  # type: ignore[no-untyped-def]
-    """Copy the events of neuron ``k`` in lane ``at`` to its alias targets."""
-    copies = events[k * stride + at]
-    if copies == 0:
-        return
-    for j in range(program.alias_first[k], program.alias_first[k + 1]):
-        target = program.alias_target[j]
-        total = events[target * stride + at] + copies
-        counts[LOST, target] += max(total - program.hidden.cap, 0)
-        events[target * stride + at] = min(total, program.hidden.cap)
+@compiled
+def _copy_events(k, lane, cap, alias_first, alias_target, events, counts):
+    """Copy the events of neuron ``k`` to its alias targets."""
+    copies = events[k, lane]
+    for j in range(alias_first[k], alias_first[k + 1] if copies != 0 else alias_first[k]):
+        target = alias_target[j]
+        total = events[target, lane] + copies
+        counts[LOST, target] += max(total - cap, 0)
+        events[target, lane] = min(total, cap)
 
 
-@_compiled
-def _fire_lanes(layer, program, aliases, lanes, peaks, vmem, events, counts):  # type: ignore[no-untyped-def]
+@compiled
+def _fire_lanes(layer, lanes, alias_first, alias_target, peaks, vmem, events, counts):
     """Fire a layer, then leave in ``peaks`` the largest event count of each neuron."""
-    flat_vmem, flat_events = vmem.reshape(-1), events.reshape(-1)
+    aliases = alias_target.size > 0
     for k in range(layer.size):
         threshold = layer.threshold[k]
         if not aliases and 0 < threshold <= peaks[k] < 2 * threshold:
             for i in range(WIDTH):
                 n = ONE if vmem[k, i] >= threshold else ZERO
                 events[k, i] = n
-                vmem[k, i] = _subtract(vmem[k, i], _multiply(n, threshold))
+                vmem[k, i] = subtract(vmem[k, i], multiply(n, threshold))
         elif peaks[k] >= threshold:
             for i in range(lanes):
-                _fire(layer, k, k * WIDTH + i, flat_vmem, flat_events, counts)
-        if aliases and program.alias_first[k] < program.alias_first[k + 1]:
-            for i in range(lanes):
-                _copy_events(program, k, i, WIDTH, flat_events, counts)
+                _fire(k, i, threshold, layer.cap, vmem, events, counts)
+        for i in range(lanes if aliases else 0):
+            _copy_events(k, i, layer.cap, alias_first, alias_target, events, counts)
     for k in range(layer.size):
         peak = ZERO
         for i in range(WIDTH):
@@ -343,196 +243,121 @@ def _fire_lanes(layer, program, aliases, lanes, peaks, vmem, events, counts):  #
             counts[SPIKES, k] += events[k, i]
 
 
-@_compiled
-def _fire_single(layer, program, aliases, vmem, events, counts):  # type: ignore[no-untyped-def]
-    for start in range(0, vmem.shape[0], WIDTH):
-        ready = False
-        for k in range(start, start + WIDTH):
-            ready |= vmem[k] >= layer.threshold[k]
-        # A copied event can come to any neuron, also from this very group.
-        if not ready and not aliases:
+@compiled
+def _fire_single(layer, alias_first, alias_target, vmem, flags, events, counts):
+    aliases, threshold = alias_target.size > 0, layer.threshold
+    vmem_column, event_column = vmem.reshape(-1, 1), events.reshape(-1, 1)
+    for k in range(vmem.shape[0]):
+        flags[k] = ONE if vmem[k] >= threshold[k] else ZERO
+    quads = flags.view(np.int64)
+    for quad in range(quads.shape[0]):
+        if quads[quad] == 0 and not aliases:
             continue
-        for k in range(start, min(start + WIDTH, layer.size)):
-            if vmem[k] >= layer.threshold[k]:
-                _fire(layer, k, k, vmem, events, counts)
+        for k in range(4 * quad, min(4 * quad + 4, layer.size)):
+            if flags[k] != 0:
+                _fire(k, 0, threshold[k], layer.cap, vmem_column, event_column, counts)
             if aliases:
-                _copy_events(program, k, 0, 1, events, counts)
-    for k in range(layer.size):
+                _copy_events(k, 0, layer.cap, alias_first, alias_target, event_column, counts)
+            else:
+                counts[SPIKES, k] += events[k]
+    for k in range(layer.size if aliases else 0):
         counts[SPIKES, k] += events[k]
 
 
-@_compiled
-def _is_awake(layer, version, lane, stride, isyn, vmem):  # type: ignore[no-untyped-def]
-    """Return whether, after delivery, any neuron has a current to decay or a membrane increment."""
-    n_padded = vmem.size // stride
-    for k in range(layer.size):
-        for s in range(layer.synapses):
-            if isyn[(s * n_padded + k) * stride + lane] != 0:
-                return True
-        value = vmem[k * stride + lane]
-        _, increment, _ = _membrane(value, ZERO, ZERO, layer.dash_mem[k], layer.bias[k], version)
-        if increment != 0:
-            return True
-    return False
-
-
-@_compiled
-def _record(array, step, first, lanes, stride, values):  # type: ignore[no-untyped-def]
-    """Write the states of all lanes into ``array[first : first + lanes, step]``, if it is wanted."""
-    if array.shape[0] == 0:
-        return
+@compiled
+def _record(array, step, values):
+    """Write ``values`` (neurons, lanes) into ``array[:, step]``, if it is wanted."""
     # Groups of neurons keep the strided reads within the first cache.
     for start in range(0, array.shape[2], WIDTH):
-        for lane in range(lanes):
-            row = array[first + lane, step]
+        for lane in range(array.shape[0]):
+            row = array[lane, step]
             for k in range(start, min(start + WIDTH, array.shape[2])):
-                row[k] = values[k * stride + lane]
+                row[k] = values[k, lane]
 
 
-@_compiled
-def _exchange(states, values, first, lanes, stride, store):  # type: ignore[no-untyped-def]
-    """Copy (batch, neurons) ``states`` into the working array, or back if ``store``."""
-    for lane in range(lanes):
-        for k in range(states.shape[1]):
-            if store:
-                states[first + lane, k] = values[k * stride + lane]
-            else:
-                values[k * stride + lane] = states[first + lane, k]
+@compiled
+def _record_all(recording, step, work, n_padded):
+    _record(recording.spikes, step, work.events)
+    _record(recording.vmem, step, work.vmem)
+    _record(recording.isyn, step, work.isyn)
+    _record(recording.isyn_2, step, work.isyn[n_padded:])
+    _record(recording.spikes_out, step, work.events_out)
+    _record(recording.vmem_out, step, work.vmem_out)
+    _record(recording.isyn_out, step, work.isyn_out)
 
 
-@_compiled
-def _zeros(size):  # type: ignore[no-untyped-def]
-    """Return zeros that begin at a cache line: vectors that straddle two cost a quarter more."""
-    raw = np.zeros(size + WIDTH, np.int16)
-    skip = -(np.int64(raw.ctypes.data) // 2) % WIDTH
-    return raw[skip : skip + size]
-
-
-@_compiled
-def _any_event(values, lane, stride):  # type: ignore[no-untyped-def]
-    for position in range(lane, values.size, stride):
-        if values[position] != 0:
-            return True
-    return False
-
-
-@_compiled
-def _record_hibernation(program, work, recording, step, first, lanes, stride, earlier):  # type: ignore[no-untyped-def]
-    """Record, between delivery and update, in which lanes the core could sleep in this step."""
-    if recording.hibernation.shape[0] == 0:
-        return
-    for lane in range(lanes):
-        delivered = _any_event(work.inputs, lane, stride) or _any_event(work.events, lane, stride)
-        active = _is_awake(program.hidden, program.version, lane, stride, work.isyn, work.vmem)
-        if not active:
-            active = _is_awake(program.output, program.version, lane, stride, work.isyn_out, work.vmem_out)
-        awake = delivered or (earlier[lane] if program.has_bias else active)
-        recording.hibernation[first + lane, step, 0] = not awake
-        earlier[lane] = delivered or active
-
-
-@_compiled
-def _deliver(program, work, input_peaks, peaks, stride, hidden_counts, out_counts):  # type: ignore[no-untyped-def]
-    clipped, clipped_out = hidden_counts[SATURATED_I:].reshape(-1), out_counts[SATURATED_I:].reshape(-1)
-    if stride == WIDTH:
-        _deliver_lanes(work.inputs, input_peaks, program.inputs, work.isyn, clipped)
-        _deliver_lanes(work.events, peaks, program.recurrent, work.isyn, clipped)
-        _deliver_lanes(work.events, peaks, program.outputs, work.isyn_out, clipped_out)
-    else:
-        events = work.events[: program.hidden.size]
-        _deliver_single(work.inputs, program.inputs, work.isyn, clipped)
-        _deliver_single(events, program.recurrent, work.isyn, clipped)
-        _deliver_single(events, program.outputs, work.isyn_out, clipped_out)
-
-
-@_compiled
-def _update(program, layer, hidden, lanes, stride, isyn, vmem, events, peaks, flags, counts):  # type: ignore[no-untyped-def]
-    aliases = hidden and program.has_aliases
-    events[:] = 0
-    if stride == WIDTH:
-        grid = vmem.reshape(-1, WIDTH)
-        _integrate_lanes(layer, program.version, isyn.reshape(-1, WIDTH), grid, flags, peaks, counts)
-        if lanes < WIDTH:  # samples that do not exist stay at rest, whatever their bias
-            grid[:, lanes:] = 0
-        _fire_lanes(layer, program, aliases, lanes, peaks, grid, events.reshape(-1, WIDTH), counts)
-    else:
-        _integrate_single(layer, program.version, isyn, vmem, flags, counts)
-        _fire_single(layer, program, aliases, vmem, events, counts)
-
-
-@_compiled
-def _load_inputs(raster, step, first, lanes, stride, inputs, peaks):  # type: ignore[no-untyped-def]
-    for channel in range(peaks.shape[0]):
-        peak = ZERO
-        for lane in range(lanes):
-            n = np.int16(raster[first + lane, step, channel])
-            inputs[channel * stride + lane] = n
-            peak = max(peak, n)
-        peaks[channel] = peak
-
-
-@_compiled
-def _record_all(program, work, recording, step, first, lanes, stride):  # type: ignore[no-untyped-def]
-    _record(recording.spikes, step, first, lanes, stride, work.events)
-    _record(recording.vmem, step, first, lanes, stride, work.vmem)
-    _record(recording.isyn, step, first, lanes, stride, work.isyn)
-    _record(recording.isyn_2, step, first, lanes, stride, work.isyn[work.vmem.size :])
-    _record(recording.spikes_out, step, first, lanes, stride, work.events_out)
-    _record(recording.vmem_out, step, first, lanes, stride, work.vmem_out)
-    _record(recording.isyn_out, step, first, lanes, stride, work.isyn_out)
-
-
-@_compiled
-def _exchange_all(program, work, state, first, lanes, stride, store):  # type: ignore[no-untyped-def]
-    for s in range(program.hidden.synapses):
-        _exchange(state.isyn[:, s], work.isyn[s * work.vmem.size :], first, lanes, stride, store)
-    _exchange(state.vmem, work.vmem, first, lanes, stride, store)
-    _exchange(state.spikes, work.events, first, lanes, stride, store)
-    _exchange(state.isyn_out, work.isyn_out, first, lanes, stride, store)
-    _exchange(state.vmem_out, work.vmem_out, first, lanes, stride, store)
-
-
-@_entry_point
-def run(program, raster, state, recording, first, lanes, stride, hidden_counts, out_counts):  # type: ignore[no-untyped-def]
-    """Run samples ``first .. first + lanes - 1`` of ``raster`` (batch, time, channels), uint8 counts within the cap.
+@_kernel
+def run_lanes(program, inputs, input_peaks, work, recording, lanes, hidden_counts, out_counts):
+    """Run up to 32 samples side by side.
 
     Args:
         program: from ``compile_program``.
-        raster: event counts.
-        state: updated in place.
+        inputs: int16 (time, channels, 32), event counts within the cap.
+        input_peaks: int16 (time, channels), the largest count of each vector.
+        work: the states, updated in place.
         recording: filled in place.
-        first: first sample.
-        lanes: number of samples: up to 32, or 1 if ``stride`` is 1.
-        stride: 32 or 1.
+        lanes: number of samples; what stands behind them must be zero.
         hidden_counts: int64 (6, padded hidden neurons), added to.
         out_counts: the same for the output neurons.
     """
-    n, n_out = program.hidden.threshold.size, program.output.threshold.size
-    work = Work(
-        inputs=_zeros(raster.shape[2] * stride),
-        isyn=_zeros(program.hidden.synapses * n * stride),
-        vmem=_zeros(n * stride),
-        events=_zeros(n * stride),
-        isyn_out=_zeros(n_out * stride),
-        vmem_out=_zeros(n_out * stride),
-        events_out=_zeros(n_out * stride),
-    )
-    input_peaks, peaks, peaks_out = _zeros(raster.shape[2]), _zeros(n), _zeros(n_out)
-    flags, earlier = _zeros(max(n, n_out)), np.ones(lanes, np.bool_)
-    _exchange_all(program, work, state, first, lanes, stride, False)
+    n, n_out = work.vmem.shape[0], work.vmem_out.shape[0]
+    clipped, clipped_out = hidden_counts[SATURATED_I:].reshape(-1), out_counts[SATURATED_I:].reshape(-1)
+    flags, peaks, peaks_out = np.zeros(WIDTH, np.int16), np.zeros(n, np.int16), np.zeros(n_out, np.int16)
+    no_aliases = program.alias_target[:0]
     for k in range(n):
-        peaks[k] = work.events[k * stride : (k + 1) * stride].max()
-    for step in range(raster.shape[1]):
-        _load_inputs(raster, step, first, lanes, stride, work.inputs, input_peaks)
-        _deliver(program, work, input_peaks, peaks[: program.hidden.size], stride, hidden_counts, out_counts)
-        _record_hibernation(program, work, recording, step, first, lanes, stride, earlier)
-        _update(
-            program, program.hidden, True, lanes, stride,
-            work.isyn, work.vmem, work.events, peaks, flags, hidden_counts,
+        peaks[k] = work.events[k].max()
+    for step in range(inputs.shape[0]):
+        pending = peaks[: program.hidden.size]
+        _deliver_lanes(inputs[step], input_peaks[step], program.inputs, work.isyn, clipped)
+        _deliver_lanes(work.events, pending, program.recurrent, work.isyn, clipped)
+        _deliver_lanes(work.events, pending, program.outputs, work.isyn_out, clipped_out)
+        work.events[:] = 0
+        work.events_out[:] = 0
+        _integrate_lanes(program.hidden, program.version, work.isyn, work.vmem, flags, peaks, hidden_counts)
+        _integrate_lanes(
+            program.output, program.version, work.isyn_out, work.vmem_out, flags, peaks_out, out_counts
+        )
+        if lanes < WIDTH:  # samples that do not exist stay at rest, whatever the bias
+            work.vmem[:, lanes:] = 0
+            work.vmem_out[:, lanes:] = 0
+        _fire_lanes(
+            program.hidden, lanes, program.alias_first, program.alias_target,
+            peaks, work.vmem, work.events, hidden_counts,
         )  # fmt: skip
-        _update(
-            program, program.output, False, lanes, stride,
-            work.isyn_out, work.vmem_out, work.events_out, peaks_out, flags, out_counts,
+        _fire_lanes(
+            program.output, lanes, program.alias_first, no_aliases,
+            peaks_out, work.vmem_out, work.events_out, out_counts,
         )  # fmt: skip
-        _record_all(program, work, recording, step, first, lanes, stride)
-    _exchange_all(program, work, state, first, lanes, stride, True)
+        _record_all(recording, step, work, n)
+
+
+@_kernel
+def run_single(program, inputs, work, recording, hidden_counts, out_counts):
+    """Run one sample: as :func:`run_lanes`, with ``inputs`` (time, padded channels) and states (neurons,)."""
+    n = work.vmem.shape[0]
+    clipped, clipped_out = hidden_counts[SATURATED_I:].reshape(-1), out_counts[SATURATED_I:].reshape(-1)
+    flags, flags_out = np.zeros(n, np.int16), np.zeros(work.vmem_out.shape[0], np.int16)
+    no_aliases = program.alias_target[:0]
+    columns = Work(
+        work.isyn.reshape(-1, 1), work.vmem.reshape(-1, 1), work.events.reshape(-1, 1),
+        work.isyn_out.reshape(-1, 1), work.vmem_out.reshape(-1, 1), work.events_out.reshape(-1, 1),
+    )  # fmt: skip
+    for step in range(inputs.shape[0]):
+        _deliver_single(inputs[step], program.inputs, work.isyn, clipped)
+        _deliver_single(work.events, program.recurrent, work.isyn, clipped)
+        _deliver_single(work.events, program.outputs, work.isyn_out, clipped_out)
+        work.events[:] = 0
+        work.events_out[:] = 0
+        _integrate_single(program.hidden, program.version, work.isyn, work.vmem, flags, hidden_counts)
+        _integrate_single(
+            program.output, program.version, work.isyn_out, work.vmem_out, flags_out, out_counts
+        )
+        _fire_single(
+            program.hidden, program.alias_first, program.alias_target,
+            work.vmem, flags, work.events, hidden_counts,
+        )  # fmt: skip
+        _fire_single(
+            program.output, program.alias_first, no_aliases,
+            work.vmem_out, flags_out, work.events_out, out_counts,
+        )  # fmt: skip
+        _record_all(recording, step, columns, n)

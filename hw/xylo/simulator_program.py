@@ -110,7 +110,7 @@ def _connections(weights: np.ndarray, shift: int, n_padded: int) -> Connections:
     is_dense = len(source) > DENSE_FILL * weights.size and rows.nbytes <= MAX_DENSE_BYTES
     return Connections(
         first=_offsets(np.bincount(source, minlength=n_sources)),
-        target=target.astype(np.int32),
+        target=target.astype(np.uint32),
         weight=rows[source, target],
         peak=np.abs(rows.astype(np.int32)).max(axis=1, initial=0).astype(np.int64),
         dense=rows if is_dense else np.zeros((0, 0), np.int16),

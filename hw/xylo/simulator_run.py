@@ -4,16 +4,17 @@ import functools
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
 import torch
 
-from .simulator_program import WIDTH, Program
+from .simulator_program import WIDTH, Program, padded
 
 __all__ = ["RECORDS", "CoreState", "KernelRun", "run_program"]
 
@@ -28,7 +29,6 @@ RECORDS: dict[str, type] = {
     "Spikes_out": np.int8,
     "Vmem_out": np.int16,
     "Isyn_out": np.int16,
-    "Hibernation": np.bool_,
 }
 """What can be recorded, in the order of the kernels, in the chip's own widths."""
 
@@ -55,10 +55,13 @@ class CoreState:
         """Number of samples."""
         return len(self.vmem)
 
+    def of(self, share: slice) -> "CoreState":
+        """Return views of some samples."""
+        return CoreState(*(array[share] for array in vars(self).values()))
+
     def expanded(self, batch: int) -> "CoreState":
         """Return a copy for ``batch`` samples; this state is for one of them or for all."""
-        arrays = vars(self).values()
-        return CoreState(*(np.repeat(a, batch // self.batch, axis=0) for a in arrays))
+        return CoreState(*(np.repeat(a, batch // self.batch, axis=0) for a in vars(self).values()))
 
 
 @dataclass(frozen=True)
@@ -77,75 +80,114 @@ def run_program(program: Program, counts: np.ndarray, state: CoreState, wanted: 
     The result does not depend on the number of threads, which is torch's.
     """
     batch, steps, _ = counts.shape
-    widths = {"Hibernation": 1} | {
-        name: program.output.size if name.endswith("_out") else program.hidden.size
-        for name in RECORDS
-        if name != "Hibernation"
-    }
-    recorded = {
-        name: np.empty((batch, steps, widths[name]) if name in wanted else (0, 0, 0), dtype)
+    sizes = {name: (program.output if name.endswith("_out") else program.hidden).size for name in RECORDS}
+    recorded: dict[str, np.ndarray] = {
+        name: np.empty((batch, steps if name in wanted else 0, sizes[name] if name in wanted else 0), dtype)
         for name, dtype in RECORDS.items()
     }
     state = state.expanded(batch)
-    hidden_counts, out_counts = _run_shares(program, counts, state, recorded)
-    kept = {name: array for name, array in recorded.items() if name in wanted}
-    return KernelRun(kept, state, hidden_counts, out_counts)
+    shares = _shares(batch, torch.get_num_threads())
 
+    def run_share(share: slice) -> tuple[np.ndarray, np.ndarray]:
+        return _run_share(program, counts[share], state.of(share), [a[share] for a in recorded.values()])
 
-def _run_shares(
-    program: Program, counts: np.ndarray, state: CoreState, recorded: dict[str, np.ndarray]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Run all samples, each share of them in one kernel call; return the summed counters."""
-    kernels = _kernels()
-    core_state = kernels.State(**vars(state))
-    recording = kernels.Recording(*recorded.values())
-    threads = torch.get_num_threads()
-    shares, stride = _shares(len(counts), threads)
-    totals = [np.zeros((6, layer.threshold.size), np.int64) for layer in (program.hidden, program.output)]
-    lock = threading.Lock()
-
-    def run_share(first: int, lanes: int) -> None:
-        own = [np.zeros_like(total) for total in totals]
-        kernels.run(program, counts, core_state, recording, first, lanes, stride, *own)
-        with lock:
-            for total, part in zip(totals, own, strict=True):
-                total += part
-
-    if threads == 1 or len(shares) == 1:
-        for share in shares:
-            run_share(*share)
+    if len(shares) <= 1 or torch.get_num_threads() == 1:
+        counters = [run_share(share) for share in shares]
     else:
-        with ThreadPoolExecutor(min(threads, len(shares))) as pool:
-            for _ in pool.map(run_share, *zip(*shares, strict=True)):
-                pass
-    return totals[0], totals[1]
+        _kernels(shares[0].stop > 1)  # threads would compile it once each
+        with ThreadPoolExecutor(min(torch.get_num_threads(), len(shares))) as pool:
+            counters = list(pool.map(run_share, shares))
+    kept = {name: array for name, array in recorded.items() if name in wanted}
+    zeros = _zero_counters(program)
+    totals = [np.sum(rows, axis=0) for rows in zip(zeros, *counters, strict=True)]
+    return KernelRun(kept, state, totals[0], totals[1])
 
 
-def _shares(batch: int, threads: int) -> tuple[list[tuple[int, int]], int]:
-    """Return (first sample, number of samples) of each kernel call, and the kernels' stride."""
-    if batch < MIN_LANES * min(threads, batch):
-        return [(sample, 1) for sample in range(batch)], 1
-    blocks = max(1, -(-batch // WIDTH))
-    if batch >= MIN_LANES * threads:
-        blocks = -(-blocks // threads) * threads
-        blocks = min(blocks, batch // MIN_LANES)
+def _run_share(
+    program: Program, counts: np.ndarray, state: CoreState, recorded: list[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Run some samples in one kernel call; ``state`` and ``recorded`` are views of their results."""
+    lanes = len(counts)
+    side_by_side = lanes > 1
+    kernels = _kernels(side_by_side)
+    own = _zero_counters(program)
+    work = kernels.Work(*_working_arrays(state, side_by_side))
+    recording = kernels.Recording(*recorded)
+    if side_by_side:
+        inputs = _aligned((*counts.shape[1:], WIDTH))
+        inputs[:, :, :lanes] = counts.transpose(1, 2, 0)
+        kernels.run_lanes(program, inputs, inputs.max(axis=2), work, recording, lanes, *own)
+    else:
+        inputs = _aligned((counts.shape[1], padded(counts.shape[2])))
+        inputs[:, : counts.shape[2]] = counts[0]
+        kernels.run_single(program, inputs, work, recording, *own)
+    _store(work, state)
+    return own
+
+
+def _zero_counters(program: Program) -> tuple[np.ndarray, np.ndarray]:
+    hidden, output = program.hidden.threshold.size, program.output.threshold.size
+    return np.zeros((6, hidden), np.int64), np.zeros((6, output), np.int64)
+
+
+def _working_arrays(state: CoreState, side_by_side: bool) -> list[np.ndarray]:
+    """Return copies of the states with padded neurons, and samples last if they stand side by side."""
+    copies = []
+    spikes_out = np.zeros_like(state.vmem_out)
+    for values in (state.isyn, state.vmem, state.spikes, state.isyn_out, state.vmem_out, spikes_out):
+        by_synapse = values.reshape(len(values), -1, values.shape[-1])
+        n_padded = padded(values.shape[-1])
+        copy = _aligned((by_synapse.shape[1], n_padded, WIDTH if side_by_side else 1))
+        copy[:, : values.shape[-1], : len(values)] = by_synapse.transpose(1, 2, 0)
+        copies.append(copy.reshape(-1, WIDTH) if side_by_side else copy.reshape(-1))
+    return copies
+
+
+def _store(work: Sequence[np.ndarray], state: CoreState) -> None:
+    """Write the working arrays back into the views ``state``."""
+    for name, array in zip(("isyn", "vmem", "spikes", "isyn_out", "vmem_out"), work, strict=False):
+        values = getattr(state, name)
+        by_synapse = values.reshape(len(values), -1, values.shape[-1])
+        grid = array.reshape(by_synapse.shape[1], padded(values.shape[-1]), -1)
+        by_synapse[...] = grid[:, : values.shape[-1], : len(values)].transpose(2, 0, 1)
+
+
+def _aligned(shape: tuple[int, ...]) -> np.ndarray:
+    """Return int16 zeros that begin at a cache line: vectors that straddle two are slower."""
+    size = int(np.prod(shape))
+    raw = np.zeros(size + WIDTH, np.int16)
+    skip = -(raw.ctypes.data // 2) % WIDTH
+    return raw[skip : skip + size].reshape(shape)
+
+
+def _shares(batch: int, threads: int) -> list[slice]:
+    """Return the samples of each kernel call: up to 32 side by side, or one."""
+    if batch < MIN_LANES:
+        return [slice(sample, sample + 1) for sample in range(batch)]
+    blocks = -(-batch // WIDTH)
+    # Blocks of equal size for every thread, as long as they are worth it.
+    blocks = max(blocks, min(-(-blocks // threads) * threads, batch // MIN_LANES))
     edges = [batch * i // blocks for i in range(blocks + 1)]
-    return [(low, high - low) for low, high in zip(edges, edges[1:], strict=False)], WIDTH
+    return [slice(low, high) for low, high in pairwise(edges)]
 
 
 @functools.cache
-def _kernels() -> ModuleType:
-    """Import the kernels, and compile them if this machine has not done so before."""
+def _kernels(side_by_side: bool) -> ModuleType:
+    """Import the kernels, and compile the one that is needed, if this machine has not done so before."""
     with _told_if_slow():
         from . import simulator_kernels as kernels
         from .simulator_program import compile_program
         from .specification import Specification
 
         program = compile_program(Specification.create(chip="a2", weights_in=[[1]], weights_out=[[1]]))
-        recording = kernels.Recording(*(np.empty((0, 0, 0), dtype) for dtype in RECORDS.values()))
-        state = kernels.State(**vars(CoreState.zero(program)))
-        own = [np.zeros((6, layer.threshold.size), np.int64) for layer in (program.hidden, program.output)]
-        kernels.run(program, np.zeros((1, 0, 1), np.uint8), state, recording, 0, 1, 1, *own)
+        own = _zero_counters(program)
+        work = kernels.Work(*_working_arrays(CoreState.zero(program), side_by_side))
+        recording = kernels.Recording(*(np.empty((1, 0, 0), dtype) for dtype in RECORDS.values()))
+        inputs = np.zeros((0, 1, WIDTH), np.int16)
+        if side_by_side:
+            kernels.run_lanes(program, inputs, inputs[:, :, 0].copy(), work, recording, 1, *own)
+        else:
+            kernels.run_single(program, inputs[:, :, 0].copy(), work, recording, *own)
     return kernels
 
 

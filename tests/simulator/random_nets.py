@@ -1,6 +1,7 @@
 """Random programs that use, and abuse, everything a Xylo core can do."""
 
 import numpy as np
+
 from snnkit.hw.xylo.specification import Specification
 
 

@@ -1,8 +1,8 @@
 """Drives xylosim's compiled core with a Specification, for comparison."""
 
 import numpy as np
-from snnkit.hw.xylo.specification import Specification
 
+from snnkit.hw.xylo.specification import Specification
 from snnkit.utilities.chips import get_chip
 
 
@@ -35,9 +35,7 @@ class XylosimOracle:
             if self.version == 2
             else []
         )
-        dash_syns = [
-            list(pair)[: spec.n_synapses] for pair in zip(spec.dash_syn.tolist(), spec.dash_syn_2.tolist())
-        ]
+        dash_syns = np.stack([spec.dash_syn, spec.dash_syn_2], axis=1)[:, : spec.n_synapses].tolist()
         # The layer keeps pointers to the synapses, not copies: they must outlive it.
         self.synapses = [
             _rows(spec.weights_in, 0, core.XyloSynapse),
