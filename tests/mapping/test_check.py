@@ -4,12 +4,12 @@ import itertools
 
 import pytest
 import torch
-from snnkit.hw.xylo.check import check
-from snnkit.hw.xylo.lowering import lower
-from snnkit.hw.xylo.violation import DRCError, MappingError
 from torch import nn
 
 from snnkit.dag import Add, Concat, DagModule, Identity
+from snnkit.hw.xylo.check import check
+from snnkit.hw.xylo.lowering import lower
+from snnkit.hw.xylo.violation import DRCError, MappingError
 from snnkit.nn.combinators import Residual, Sequential
 from snnkit.nn.modules import (
     ExpSynTorch,

@@ -7,10 +7,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from snnkit.hw.xylo.lowering import lower
 from torch import nn
 
 from snnkit.dag import Add, Concat, DagModule
+from snnkit.hw.xylo.lowering import lower
 from snnkit.nn.combinators import Residual, Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch, TimeStepDropout, UnitDropout, aLIFTorch
 from snnkit.utilities.chips import CHIPS
