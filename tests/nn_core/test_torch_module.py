@@ -120,6 +120,16 @@ def test_state_of_another_batch_size_is_refused_with_the_remedy():
     assert module.reset_state()(torch.ones(3, 5, 3))[0].shape == (3, 5, 2)
 
 
+def test_training_goes_on_from_a_state_left_by_inference_mode():
+    module = Nested()
+    with torch.inference_mode():
+        module.reset_state()(torch.ones(2, 5, 3))
+
+    module(torch.ones(2, 5, 3))[0].sum().backward()
+
+    assert module.first.weight.grad is not None
+
+
 def test_reset_state_returns_to_the_declared_shape_everywhere():
     module = Nested()
     module(torch.ones(4, 5, 3))

@@ -49,6 +49,9 @@ def batched_state(state: Tensor, shape: Sequence[int], batch: int, where: str) -
     Raises:
         ShapeError: ``state`` belongs to a batch of another size.
     """
+    if state.is_inference() and not torch.is_inference_mode_enabled():
+        # Left by a call in inference mode; autograd would refuse to work with it.
+        state = state.clone()
     if state.ndim == len(shape):
         return state.expand(batch, *shape)
     if state.shape[0] in (batch, 1):

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from snnkit.dag.registry import register_call
 from snnkit.nn.modules.attributes import initial_value, value_of
 from snnkit.nn.modules.batching import as_batch, batched_state
+from snnkit.nn.modules.printing import described
 from snnkit.nn.modules.store import DeclaringModule, write_data
 from snnkit.nn.modules.trees import (
     TorchModuleParameters,
@@ -54,6 +55,29 @@ class TorchModule(DeclaringModule):
 
     Raises:
         UnexpectedArgumentError: for any other keyword argument.
+
+    Example:
+        >>> from snnkit.parameters import Parameter, State
+        >>> class Leaky(TorchModule):
+        ...     def __init__(self, size: int) -> None:
+        ...         super().__init__(size)
+        ...         self.decay = Parameter(shape=(size,), family="decays", init_func=torch.ones)
+        ...         self.level = State(shape=(size,), init_func=torch.zeros)
+        ...
+        ...     def forward(self, data: Tensor) -> Tensor:
+        ...         data, (level,) = self._auto_batch(data, (self.level,))
+        ...         levels = []
+        ...         for step in data.unbind(1):
+        ...             level = level * self.decay + step
+        ...             levels.append(level)
+        ...         self._keep_states(level=level)
+        ...         return torch.stack(levels, 1)
+        >>> module = Leaky(2)
+        >>> output, state, record = module(torch.ones(1, 3, 2))
+        >>> state["level"]
+        tensor([3., 3.])
+        >>> list(module.parameters("decays"))
+        ['decay']
     """
 
     _record: bool
@@ -354,18 +378,6 @@ class TorchModule(DeclaringModule):
 
 # Inside a graph only the output counts.
 register_call(TorchModule, lambda module, data: module.evolve(data)[0])
-
-
-def described(module: nn.Module, name: str) -> str:
-    """Return the nested print of a module: class, name, shape, and its submodules indented."""
-    shape = module.shape if isinstance(module, TorchModule) else (None,)
-    quoted = f"'{name}'" if name else ""
-    line = f"{type(module).__name__} {quoted} with shape {shape}"
-    blocks = [described(child, child_name) for child_name, child in children_of(module)]
-    if not blocks:
-        return line
-    inner = "\n".join("    " + text for block in blocks for text in block.splitlines())
-    return f"{line} {{\n{inner}\n}}"
 
 
 def _for_nearest_modules(module: nn.Module, action: Callable[[TorchModule], Any]) -> None:

@@ -93,11 +93,7 @@ class SynNet(TorchModule):
     ) -> None:
         _check_layers(size_hidden_layers, time_constants_per_layer)
         _check_output(output, threshold_out)
-        if tau_syn_base <= dt:
-            raise ParameterError(
-                "SynNet: the base synaptic time constant tau_syn_base needs to be larger than "
-                f"the time step dt ({tau_syn_base:g} s against {dt:g} s)."
-            )
+        _check_time_constants(tau_syn_base, dt)
         super().__init__((n_channels, n_classes), spiking_input=True, spiking_output=output == "spikes")
         self.dt = SimulationParameter(float(dt))
         self.output = SimulationParameter(output)
@@ -108,20 +104,16 @@ class SynNet(TorchModule):
         build = _LayerBuilder(
             neuron_model, dt, tau_mem, quantize_time_constants, *trained, neuron_kwargs or {}
         )
-        build_out = replace(build, train_taus=False, train_threshold=False)
         layers: dict[str, TorchModule] = {}
         sources = [n_channels, *size_hidden_layers]
         for i, (size, n_taus) in enumerate(zip(size_hidden_layers, time_constants_per_layer, strict=True)):
-            powers = torch.arange(size) % n_taus + 1
-            taus = dt * (tau_syn_base / dt) ** powers[:, None]
-            linear, neurons = build(sources[i], size, taus, threshold, max_spikes_per_dt)
-            layers |= {f"{i}_linear": linear, f"{i}_neurons": neurons}
+            taus = _spread_taus(size, n_taus, tau_syn_base, dt)
+            layer = build(sources[i], size, taus, threshold, max_spikes_per_dt)
+            layers |= zip((f"{i}_linear", f"{i}_neurons"), layer, strict=True)
             if p_dropout > 0:
                 layers[f"{i}_dropout"] = TimeStepDropout(size, p=p_dropout)
-        if output == "vmem":
-            # The highest threshold of any chip: the membrane is read, and never reset.
-            threshold_out = float(get_chip("a2").max_threshold)
-        threshold_out = threshold if threshold_out is None else threshold_out
+        build_out = replace(build, train_taus=False, train_threshold=False)
+        threshold_out = _threshold_out(output, threshold if threshold_out is None else threshold_out)
         out = build_out(
             sources[-1], n_classes, torch.tensor(tau_syn_out), threshold_out, max_spikes_per_dt_out
         )
@@ -190,6 +182,25 @@ class _LayerBuilder:
 
     def _parameter(self, value: Tensor, is_trained: bool) -> Tensor:
         return value if is_trained else Constant(value)
+
+
+def _spread_taus(size: int, n_taus: int, base: float, dt: float) -> Tensor:
+    """Return the synaptic time constants of a layer in s, ``(size, 1)``."""
+    powers = torch.arange(size) % n_taus + 1
+    return dt * (base / dt) ** powers[:, None]
+
+
+def _threshold_out(output: str, threshold: float | Sequence[float]) -> float | Sequence[float]:
+    # The highest threshold of any chip: the membrane is read, and never reset.
+    return float(get_chip("a2").max_threshold) if output == "vmem" else threshold
+
+
+def _check_time_constants(tau_syn_base: float, dt: float) -> None:
+    if tau_syn_base <= dt:
+        raise ParameterError(
+            "SynNet: the base synaptic time constant tau_syn_base needs to be larger than "
+            f"the time step dt ({tau_syn_base:g} s against {dt:g} s)."
+        )
 
 
 def _check_layers(sizes: Sequence[int], time_constants: Sequence[int]) -> None:
