@@ -87,7 +87,7 @@ class ChipPopulation:
         """Return scale ``(N,)``, membrane bias with all that is folded in ``(N,)``, dashes ``(N, S)``."""
         neurons, synapses = _layout(self._module)
         own = before[self.path]
-        dash_syn = dash_for_decay(_with_values(self._module, own).beta).expand(neurons, synapses)
+        dash_syn = dash_for_decay(_with_values(self._module, own).beta, self.chip).expand(neurons, synapses)
         bias = own["bias"].to(torch.float64).expand(neurons)
         for layer in self.layers:
             if layer.bias is not None:
@@ -146,7 +146,7 @@ class ChipPopulation:
         """Return threshold, bias, leaks and event cap of the neurons themselves."""
         own, module = before[self.path], self._module
         threshold = own["threshold"].expand(scale.shape)
-        values = _snapped_leaks(module, own)
+        values = _snapped_leaks(module, own, self.chip)
         # A threshold that is there so as never to be reached stays where it is.
         rounded = quantise_threshold(threshold, scale, self.chip)
         values["threshold"] = torch.where(threshold >= self.chip.max_threshold, threshold, rounded)
@@ -210,17 +210,17 @@ def _with_values(module: nn.Module, values: Mapping[str, Tensor]) -> Any:
     return shadow
 
 
-def _snapped_leaks(module: Any, own: Mapping[str, Tensor]) -> dict[str, Any]:
+def _snapped_leaks(module: Any, own: Mapping[str, Tensor], chip: Chip) -> dict[str, Any]:
     """Return the leaks, in the module's own leak mode, whose decays are exact bit shifts."""
     mode = LEAK_MODES[module.leak_mode]
     shadow = _with_values(module, own)
     snapped = {
-        name: _leak_of(dash_for_decay(decay), module.leak_mode, module.dt)
+        name: _leak_of(dash_for_decay(decay, chip), module.leak_mode, module.dt)
         for name, decay in ((mode.membrane, shadow.alpha), (mode.synapse, shadow.beta))
     }
     if "tau_ahp" in own:
         (gamma,) = tau_to_decay(module.dt, own["tau_ahp"])
-        snapped["tau_ahp"] = _leak_of(dash_for_decay(gamma), "taus", module.dt)
+        snapped["tau_ahp"] = _leak_of(dash_for_decay(gamma, chip), "taus", module.dt)
     return {name: straight_through(own[name], value) for name, value in snapped.items()}
 
 

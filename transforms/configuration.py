@@ -14,14 +14,17 @@ from torch import Tensor, nn
 
 from snnkit.parameters import canonical_family, family_matches
 from snnkit.utilities.errors import ConfigurationError, unknown_key_message
+from snnkit.utilities.tree_utils import tree_update
 
 from .base import ParameterTransform
+from .decays import bitshift_tau, round_dash, t_decay
 from .wrappers import _INNER, ActWrapper, TWrapper, _Wrapper, as_functions, core_of, own_tensors
 
 __all__ = [
     "compose_T_config",
     "config_errors",
     "make_act_T_config",
+    "make_bitshift_T_config",
     "make_joint_T_config",
     "make_param_T_config",
 ]
@@ -62,7 +65,8 @@ def make_joint_T_config(
     """Return the configuration of a transform that sees all parameters of a module at once.
 
     ``T_fn`` gets ``{name: value}`` of each module of ``ModuleClass``, after the transforms of single
-    parameters, and returns those entries that it changes::
+    parameters, and returns those entries that it changes. The dictionary has the module as its attribute
+    ``module`` (for its ``dt``, say)::
 
         def scale_free(p):  # threshold 1 everywhere
             return {"threshold": torch.ones_like(p["threshold"]), "bias": p["bias"] / p["threshold"]}
@@ -71,6 +75,18 @@ def make_joint_T_config(
     return _module_tree(
         net, lambda module: T_fn if isinstance(module, ModuleClass) else None, keep_empty=False
     )
+
+
+def make_bitshift_T_config(net: nn.Module) -> Tree:
+    """Return the configuration under which every leak of ``net`` is a bit shift that a chip can compute.
+
+    Decays get :func:`t_decay`, bit shifts :func:`round_dash`, and time constants :func:`bitshift_tau` for the
+    ``dt`` of their module.
+    """
+    tree: Tree = {}
+    for family, function in (("decays", t_decay), ("bitshifts", round_dash)):
+        tree = tree_update(tree, _param_tree(net, function, (family,)))
+    return tree_update(tree, _tau_tree(net))
 
 
 def make_act_T_config(
@@ -166,6 +182,19 @@ def _param_tree(module: nn.Module, T_fn: Any, wanted: Sequence[str] | None) -> T
         if child is None or isinstance(child, ParameterTransform):
             continue
         subtree = _param_tree(child, T_fn, wanted)
+        if subtree:
+            tree[name] = subtree
+    return tree
+
+
+def _tau_tree(module: nn.Module) -> Tree:
+    tree: Tree = {}
+    dt = getattr(module, "dt", None)
+    if dt is not None and not isinstance(module, TWrapper | ActWrapper):
+        own = [name for name in module._parameters if _is_wanted(module, name, ("taus",))]
+        tree = {name: bitshift_tau(float(dt)) for name in own}
+    for name, child in module._modules.items():
+        subtree = {} if child is None else _tau_tree(child)
         if subtree:
             tree[name] = subtree
     return tree

@@ -114,8 +114,10 @@ def apply_T(T_net: nn.Module, inplace: bool = False) -> Any:
     for wrapper, values in results:
         tensors = own_tensors(wrapper._mod)
         for name, value in values.items():
-            if name in tensors and isinstance(value, Tensor):
+            if isinstance(value, Tensor):
                 _write(wrapper._mod, name, tensors[name], value)
+            else:
+                setattr(wrapper._mod, name, value)
     return T_net
 
 

@@ -1,7 +1,13 @@
 """All transforms under the name of Rockpool's module: ``import snnkit.transforms.torch_transform as tt``."""
 
 from .base import ParameterTransform
-from .configuration import compose_T_config, make_act_T_config, make_joint_T_config, make_param_T_config
+from .configuration import (
+    compose_T_config,
+    make_act_T_config,
+    make_bitshift_T_config,
+    make_joint_T_config,
+    make_param_T_config,
+)
 from .decays import bitshift_tau, calc_q_decay, class_calc_q_decay, round_dash, t_decay
 from .learned_step import LearnedStepSize
 from .modes import deterministic_transforms, is_deterministic
@@ -50,6 +56,7 @@ __all__ = [
     "make_act_T_config",
     "make_act_T_network",
     "make_backward_passthrough",
+    "make_bitshift_T_config",
     "make_joint_T_config",
     "make_param_T_config",
     "make_param_T_network",

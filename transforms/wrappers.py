@@ -21,7 +21,7 @@ from snnkit.utilities.errors import ConfigurationError, ShapeError, unknown_key_
 from .base import ParameterTransform
 from .modes import deterministic_transforms, is_deterministic
 
-__all__ = ["ActWrapper", "TWrapper", "core_of", "own_tensors"]
+__all__ = ["ActWrapper", "ModuleValues", "TWrapper", "core_of", "own_tensors"]
 
 Transform = Callable[[Tensor], Tensor]
 JointTransform = Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -46,6 +46,14 @@ def own_tensors(module: nn.Module) -> dict[str, Tensor]:
         if value is not None and name in registry and registry[name].kind == "SimulationParameter":
             found[name] = value
     return found
+
+
+class ModuleValues(dict[str, Any]):
+    """What a joint transform gets: ``{name: value}`` of a module's parameters, and the ``module`` itself."""
+
+    def __init__(self, values: Mapping[str, Any], module: nn.Module) -> None:
+        super().__init__(values)
+        self.module = module
 
 
 class _Wrapper(TorchModule):
@@ -128,7 +136,7 @@ class TWrapper(_Wrapper):
         mod: the module.
         T_config: parameter name -> transform, or a sequence of transforms that apply in order. The key ``""``
             stands for the module itself: a function that gets the dictionary of all its (transformed)
-            parameters, and returns those it changes.
+            parameters (a :class:`ModuleValues`, which also has the ``module``), and returns those it changes.
     """
 
     def __init__(self, mod: nn.Module, T_config: Mapping[str, Any]) -> None:
@@ -184,7 +192,7 @@ class TWrapper(_Wrapper):
         changed = dict.fromkeys(self._transforms)
         with deterministic_transforms(is_deterministic() or not self.training):
             for joint in self._joints:
-                result = joint(dict(values))
+                result = joint(ModuleValues(values, self._mod))
                 unknown = [name for name in result if name not in values and not hasattr(self._mod, name)]
                 if unknown:
                     message = unknown_key_message("parameter", unknown[0], values)

@@ -160,8 +160,7 @@ def test_evaluation_is_that_of_the_network_with_the_applied_values():
     torch.manual_seed(0)
     qat = for_chip(residual_net(), "imu", calibration=events()).eval()
     applied = remove_T_net(apply_T(qat))
-    for module, cap in ((applied[1], 31), (applied[2][1], 31), (applied[4], 1)):
-        module.max_spikes_per_dt = cap
+    assert [applied[1].max_spikes_per_dt, applied[4].max_spikes_per_dt] == [31, 1]
     output, _, record = qat(events(), record=True)
     expected, _, expected_record = applied(events(), record=True)
     torch.testing.assert_close(output, expected)

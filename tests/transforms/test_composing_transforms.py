@@ -104,6 +104,14 @@ def test_a_joint_transform_sees_all_parameters_of_a_module_after_their_own_trans
     assert tnet[4].bias.grad is not None
 
 
+def test_a_joint_transform_can_read_the_module():
+    def one_step(p):
+        return {"tau_mem": torch.full_like(p["tau_mem"], p.module.dt)}
+
+    tnet = tt.make_param_T_network(network(), tt.make_joint_T_config(network(), one_step, LIFTorch))
+    torch.testing.assert_close(tt.apply_T(tnet)[1].tau_mem, torch.full_like(tnet[1].tau_mem, 1e-3))
+
+
 def test_a_joint_transform_may_not_invent_parameters():
     tnet = tt.make_param_T_network(network(), {"0_LinearTorch": {"": lambda p: {"wieght": p["weight"]}}})
     with pytest.raises(ConfigurationError, match="Did you mean 'weight'"):

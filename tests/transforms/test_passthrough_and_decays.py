@@ -9,13 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from snnkit.nn.combinators import Sequential
-from snnkit.nn.modules import LIFTorch, LinearTorch
+from snnkit.nn.modules import LIFTorch, LinearTorch, aLIFTorch
 from snnkit.transforms import (
+    apply_T,
     bitshift_tau,
     calc_q_decay,
     class_calc_q_decay,
     floor_passthrough,
     make_backward_passthrough,
+    make_bitshift_T_config,
     make_param_T_config,
     make_param_T_network,
     round_dash,
@@ -136,6 +138,22 @@ def test_the_gradient_of_a_bit_shift_decay_reaches_tau_with_the_true_slope():
     slope = torch.exp(-dt / snapped) * dt / snapped**2
     torch.testing.assert_close(tau.grad, slope.detach())
     assert (tau.grad > 0).all()
+
+
+def test_one_configuration_makes_bit_shifts_of_all_leaks():
+    net = Sequential(
+        LIFTorch(2, tau_mem=23e-3, dt=5e-3),
+        LIFTorch(2, leak_mode="decays", alpha=0.9),
+        LIFTorch(2, leak_mode="bitshifts", dash_mem=0.3),
+        aLIFTorch(2),
+    )
+    config = make_bitshift_T_config(net)
+    assert set(config["3_aLIFTorch"]) == {"tau_mem", "tau_syn", "tau_ahp"}
+    applied = apply_T(make_param_T_network(net, config))
+    for module in applied:
+        for dash in (module.dash_mem, module.dash_syn):
+            torch.testing.assert_close(dash, dash.round(), rtol=0, atol=1e-3)
+    assert [module.dash_mem.max().round().item() for module in applied] == [2, 3, 1, 4]
 
 
 def test_a_network_trains_its_time_constants_through_bit_shifts():

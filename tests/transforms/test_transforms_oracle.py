@@ -64,6 +64,7 @@ def test_passthrough_functions():
     assert torch.equal(ours.floor_passthrough(value), theirs.floor_passthrough(value))
 
 
+@pytest.mark.filterwarnings("ignore:To copy construct")
 def test_t_decay_of_exact_bit_shifts():
     decay = 1 - 2.0 ** -torch.arange(1.0, 12.0)
     for value in decay:
