@@ -56,9 +56,20 @@ def read_json(path: str | Path) -> Any:
 
 
 def write_arrays(path: str | Path, arrays: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> Path:
-    """Write named arrays and text metadata as one safetensors file."""
-    contiguous = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
-    return write_bytes(path, save_safetensors(contiguous, metadata=dict(metadata)))
+    """Write named arrays and text metadata as one safetensors file; equal content gives equal bytes."""
+    contiguous = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+    return write_bytes(path, _in_order(save_safetensors(contiguous, metadata=dict(metadata))))
+
+
+def _in_order(content: bytes) -> bytes:
+    """Sort the header's metadata: safetensors writes it in an order that differs from call to call."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # The arrays begin at a multiple of eight bytes.
+    return len(text).to_bytes(8, "little") + text + content[8 + size :]
 
 
 def read_arrays(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:

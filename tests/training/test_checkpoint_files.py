@@ -10,7 +10,7 @@ def test_everything_comes_back(tmp_path):
     tensors = joined(
         parameter={"0.weight": torch.randn(3, 4), "0.bias": torch.zeros(0)},
         random={"state": torch.get_rng_state()},
-        moment={"step": torch.tensor([7])},
+        moment={"step": torch.tensor(7)},
     )
     path = Checkpoint(tensors, {"stage": "qat", "history": [{"loss": 0.5}]}).save(tmp_path / "c.safetensors")
     again = Checkpoint.load(path)
@@ -39,3 +39,13 @@ def test_a_cut_file_is_refused(tmp_path):
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(FileFormatError):
         Checkpoint.load(path)
+
+
+def test_equal_content_gives_equal_bytes(tmp_path):
+    tensors = {f"part.{i}": torch.full((i + 1,), float(i)) for i in range(5)}
+    contents = {
+        Checkpoint(dict(order), {"stage": "float"}).save(tmp_path / "c.safetensors").read_bytes()
+        for order in (tensors.items(), reversed(tensors.items()))
+        for _ in range(4)
+    }
+    assert len(contents) == 1
