@@ -161,8 +161,8 @@ def _reason(a: PopulationActivity, place: tuple[int, int, int]) -> str:
     if a.saturated[sample, : time + 1, neuron].any():
         return "A state of this neuron stood at the end of its 16 bits on the chip."
     return (
-        f"Rounding: before firing, the membrane stood at {a.net_level[place]:.3f} thresholds in the net and "
-        f"at {a.chip_level[place]:.3f} on the chip, where states are whole numbers and decays round."
+        f"Rounding: before firing, the membrane stood at {a.net_level[place]:.6g} thresholds in the net and "
+        f"at {a.chip_level[place]:.6g} on the chip, where states are whole numbers and decays round."
     )
 
 

@@ -1,0 +1,263 @@
+"""The stages on small made-up recordings: everything that does not depend on real data."""
+
+import json
+
+import numpy as np
+import pytest
+
+from snnkit.hw.xylo.simulator import XyloSim
+from snnkit.hw.xylo.specification import Specification
+from snnkit.recipes import stages
+from snnkit.recipes.run_folder import RunFolder
+from snnkit.recipes.validation import SimulatorError
+from snnkit.report.data import ReportData
+from snnkit.training.checkpoint import Checkpoint
+from snnkit.utilities.errors import ConfigurationError, DataError, FileFormatError
+from snnkit.utilities.files import read_arrays
+
+RECIPE = """
+name = "gestures"
+title = "Made-up gestures"
+chip = "imu"
+[data]
+source = "folder"
+path = "{path}"
+pattern = "{{label}}_{{take}}.csv"
+split_by = "take"
+test_values = ["8", "9"]
+[encoding]
+kind = "graded"
+steps = 16
+[network]
+hidden = [12]
+outputs_per_class = 2
+dt = 0.01
+[training]
+epochs = 12
+batch_size = 8
+dropout = 0.1
+checkpoint_seconds = 0.0
+[qat]
+epochs = 3
+"""
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory):
+    """Two gestures: one channel moves early, or the other moves late."""
+    root = tmp_path_factory.mktemp("recordings")
+    generator = np.random.default_rng(0)
+    for take in range(10):
+        for label in ("tap", "turn"):
+            signal = generator.normal(0, 0.2, (20 + take, 3))
+            half = slice(0, 10) if label == "tap" else slice(10, None)
+            signal[half, int(label == "turn")] += 4.0
+            np.savetxt(root / f"{label}_{take}.csv", signal, delimiter=",")
+    return root
+
+
+@pytest.fixture(scope="module")
+def recipe_file(recordings, tmp_path_factory):
+    path = tmp_path_factory.mktemp("recipe") / "gestures.toml"
+    path.write_text(RECIPE.format(path=recordings))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(recipe_file, tmp_path_factory):
+    pytest.importorskip("matplotlib", reason="the report extra is not installed")
+    pytest.importorskip("jinja2", reason="the report extra is not installed")
+    folder = RunFolder(tmp_path_factory.mktemp("runs") / "whole")
+    data = stages.run(stages.load_recipe(recipe_file), folder)
+    return folder, data
+
+
+def read_all(folder, names):
+    return {name: (folder.path / name).read_bytes() for name in names}
+
+
+WEIGHTS = ("net-float.safetensors", "net-qat.safetensors", "specification.safetensors", "vectors.safetensors")
+
+
+def test_a_run_learns_and_writes_everything(finished):
+    folder, data = finished
+    assert data.accuracy["chip"] == 1.0
+    metrics = json.loads(folder.metrics.read_text())
+    assert metrics["accuracy"] == data.accuracy
+    assert metrics["accuracy"].keys() == {"float", "qat", "chip"}
+    assert (metrics["chip"], metrics["seed"], metrics["recipe"]) == ("imu", 0, "gestures")
+    assert metrics["seconds"] > 0
+    assert ReportData.load(folder.path) == data
+    assert "<html" in folder.report.read_text()[:200].lower()
+    assert folder.recipe() == stages.load_recipe(folder.recipe_file)
+
+
+def test_the_report_has_both_trainings_and_a_whole_sample(finished):
+    _, data = finished
+    assert [e.stage for e in data.history] == ["float"] * 12 + ["qat"] * 3
+    assert data.sample.net_hidden.shape == data.sample.chip_hidden.shape == (16, 12)
+    assert data.sample.chip_output.shape == (16 + data.sample.delay, 4)
+    assert {h.name for h in data.weight_histograms} == {
+        "input weights",
+        "recurrent weights",
+        "output weights",
+    }
+    assert data.compared_samples == 4
+    assert data.timing.cycles_per_step > 0
+    assert data.shift_chosen is None or data.shift_chosen in {point.shift for point in data.shift_curve}
+
+
+def test_the_vectors_are_what_the_program_answers(finished):
+    folder, data = finished
+    arrays, about = read_arrays(folder.vectors)
+    specification = Specification.load(folder.specification)
+    assert about["specification"] == specification.digest
+    delay = int(about["delay"])
+    assert not arrays["inputs"][:, arrays["inputs"].shape[1] - delay :].any()
+    np.testing.assert_array_equal(XyloSim(specification)(arrays["inputs"])[0], arrays["outputs"])
+    np.testing.assert_array_equal(arrays["predictions"], data.predictions["chip"])
+    assert specification.violations() == ()
+
+
+def test_steps_alone_write_what_the_run_writes(finished, recipe_file, tmp_path):
+    whole, data = finished
+    folder = RunFolder(tmp_path / "steps")
+    stages.train(stages.load_recipe(recipe_file), folder)
+    stages.deploy(folder)
+    simulation = stages.simulate(folder)
+    validation = stages.validate(folder)
+    stages.report(folder)
+    assert read_all(folder, WEIGHTS) == read_all(whole, WEIGHTS)
+    assert simulation.accuracy == data.accuracy["chip"]
+    assert validation.divergence == data.divergence
+    assert stages.check(folder).ok
+
+
+class InterruptError(Exception):
+    pass
+
+
+class StopAt(stages.Silent):
+    """Interrupts a stage after so many steps, as Ctrl-C would."""
+
+    def __init__(self, stage, done):
+        self.stage, self.done, self.present = stage, done, ""
+
+    def start(self, stage, total=None):
+        self.present = stage
+
+    def advance(self, done, note=""):
+        if self.present.startswith(self.stage) and done == self.done:
+            raise InterruptError
+
+
+@pytest.mark.parametrize(("stage", "done"), [("Training", 1), ("Training", 7), ("Fine-tuning", 2)])
+def test_an_interrupted_training_goes_on_to_the_same_bits(finished, recipe_file, tmp_path, stage, done):
+    whole, data = finished
+    folder, recipe = RunFolder(tmp_path / "run"), stages.load_recipe(recipe_file)
+    with pytest.raises(InterruptError):
+        stages.train(recipe, folder, progress=StopAt(stage, done))
+    resumed = stages.train(recipe, folder, resume=True)
+    assert read_all(folder, WEIGHTS[:2]) == read_all(whole, WEIGHTS[:2])
+    assert [e.loss for e in resumed.history] == [e.loss for e in data.history]
+
+
+def test_a_run_interrupted_after_training_goes_on_to_the_same_bits(finished, recipe_file, tmp_path):
+    whole, data = finished
+    folder, recipe = RunFolder(tmp_path / "run"), stages.load_recipe(recipe_file)
+    with pytest.raises(InterruptError):
+        stages.run(recipe, folder, progress=StopAt("Validating", 4))
+    resumed = stages.run(recipe, folder, resume=True)
+    assert read_all(folder, WEIGHTS) == read_all(whole, WEIGHTS)
+    assert (resumed.history, resumed.accuracy) == (data.history, data.accuracy)
+    assert resumed.sample == data.sample
+
+
+def test_another_seed_gives_another_net(finished, recipe_file, tmp_path):
+    whole, _ = finished
+    stages.train(stages.load_recipe(recipe_file, {"seed": 1}), tmp_path / "run")
+    other = Checkpoint.load(RunFolder(tmp_path / "run").float_net).part("parameter")
+    first = Checkpoint.load(whole.float_net).part("parameter")
+    assert all(not np.array_equal(first[name], other[name]) for name in first)
+
+
+def test_without_qat_epochs_the_float_net_is_deployed(recipe_file, tmp_path):
+    folder = tmp_path / "run"
+    trained = stages.train(stages.load_recipe(recipe_file, {"qat.epochs": 0, "training.epochs": 2}), folder)
+    assert [e.stage for e in trained.history] == ["float", "float"]
+    float_net = Checkpoint.load(RunFolder(folder).float_net).part("parameter")
+    qat_net = Checkpoint.load(RunFolder(folder).qat_net).part("parameter")
+    without_wrappers = {name.replace("._mod", ""): tensor for name, tensor in qat_net.items()}
+    assert without_wrappers.keys() == float_net.keys()
+    assert all(np.array_equal(without_wrappers[name], float_net[name]) for name in float_net)
+    assert stages.deploy(folder).specification.violations() == ()
+
+
+def test_a_recipe_is_checked_before_it_is_trained(recipe_file):
+    recipe = stages.load_recipe(recipe_file)
+    assert stages.check(recipe).ok
+    report = stages.check(stages.load_recipe(recipe_file, {"network.hidden": [200]}))
+    assert not report.ok
+    assert any("128" in str(violation) for violation in report.violations)
+
+
+@pytest.mark.parametrize("stage", [stages.deploy, stages.simulate, stages.validate, stages.report])
+def test_a_stage_too_early_says_which_comes_first(recipe_file, tmp_path, stage):
+    folder = RunFolder(tmp_path / "run")
+    folder.begin(stages.load_recipe(recipe_file), resume=False)
+    with pytest.raises(ConfigurationError, match=r"holds no trained net|not deployed yet|not validated yet"):
+        stage(folder)
+
+
+def test_other_recordings_than_those_trained_on_are_noticed(finished, recordings, tmp_path):
+    whole, _ = finished
+    for path in recordings.iterdir():
+        (tmp_path / path.name).write_text("\n".join(path.read_text().splitlines()[:-3]))
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    for path in whole.path.iterdir():
+        (folder.path / path.name).write_bytes(path.read_bytes())
+    moved = folder.recipe_file.read_text().replace(str(recordings), str(tmp_path))
+    folder.recipe_file.write_text(moved)
+    with pytest.raises(FileFormatError, match="trained on other recordings"):
+        stages.deploy(folder)
+
+
+def test_a_specification_of_another_run_is_noticed(finished, tmp_path):
+    whole, _ = finished
+    folder = RunFolder(tmp_path / "run")
+    folder.path.mkdir()
+    for path in whole.path.iterdir():
+        (folder.path / path.name).write_bytes(path.read_bytes())
+    table = json.loads(folder.deployment.read_text())
+    folder.deployment.write_text(json.dumps(table | {"specification": "0" * 64}))
+    with pytest.raises(FileFormatError, match="different programs"):
+        stages.simulate(folder)
+
+
+def test_a_simulator_that_errs_is_caught(finished, monkeypatch):
+    folder, _ = finished
+    from snnkit.recipes import validation
+
+    def wrong(specification, raster):
+        record, state, counters = reference_run(specification, raster)
+        record["Vmem"][3, 1] += 1
+        return record, state, counters
+
+    reference_run = validation.reference_run
+    monkeypatch.setattr(validation, "reference_run", wrong)
+    with pytest.raises(SimulatorError, match=r"recording 0: the fast simulator differs .* in Vmem"):
+        stages.validate(folder)
+
+
+def test_too_many_outputs_for_the_chip_say_what_fits(recipe_file, tmp_path):
+    with pytest.raises(ConfigurationError, match=r"Set network\.outputs_per_class to 8"):
+        stages.train(stages.load_recipe(recipe_file, {"network.outputs_per_class": 9}), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_folder_recipe_without_a_folder_says_how_to_name_one(tmp_path):
+    with pytest.raises(ConfigurationError, match="--data DIRECTORY"):
+        stages.train(stages.load_recipe("folder"), tmp_path / "run")
+    with pytest.raises(DataError, match="not a directory"):
+        stages.train(stages.load_recipe("folder", {"data.path": str(tmp_path / "no")}), tmp_path / "run")
