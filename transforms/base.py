@@ -15,9 +15,13 @@ class ParameterTransform(nn.Module):
     are trained with the network's own, and its memory is saved by ``transform_state``.
     """
 
-    def bind(self, value: Tensor) -> "ParameterTransform":
-        """Return a copy made for the parameter ``value``."""
+    targets_first = False
+    """Whether the bound weight matrix is ``(targets, sources)``, as that of ``torch.nn.Linear``."""
+
+    def bind(self, value: Tensor, module: nn.Module | None = None) -> "ParameterTransform":
+        """Return a copy made for the parameter ``value`` of ``module``."""
         bound = copy.deepcopy(self)
+        bound.targets_first = isinstance(module, nn.Linear)
         bound.initialise(value.detach())
         return bound.to(value.device)
 

@@ -38,8 +38,8 @@ class LearnedStepSize(ParameterTransform):
     """Round a parameter to ``step * integer`` with integers of ``n_bits`` bits and a trained ``step``.
 
     The integers lie in ``+-(2**(n_bits - 1) - 1)``, so zero stays zero and the chip's ``-128`` is not used.
-    ``per_channel`` gives every target (column of ``(Nsrc, N)``) a step of its own. The step's gradient is
-    scaled by ``1 / sqrt(n * Q)`` (equation 5) so that it learns as fast as the weights.
+    ``per_channel`` gives every target (column of ``(Nsrc, N)``, row of ``nn.Linear``'s weight) its own step.
+    The step's gradient is scaled by ``1 / sqrt(n * Q)`` (equation 5) so that it learns as fast as the weights.
     """
 
     step: nn.Parameter
@@ -57,17 +57,24 @@ class LearnedStepSize(ParameterTransform):
         """The largest integer in use."""
         return int(2 ** (self.n_bits - 1) - 1)
 
+    @property
+    def _sources(self) -> int:
+        """The axis of a weight matrix along which a target's inputs lie."""
+        return 1 if self.targets_first else 0
+
     def initialise(self, value: Tensor) -> None:
         """Start from ``2 * mean|value| / sqrt(Q)`` (section 2.1)."""
         if self.per_channel and value.ndim != 2:
             raise ShapeError(f"per_channel needs a weight matrix (Nsrc, N), not {tuple(value.shape)}.")
-        magnitude = value.abs().mean(0) if self.per_channel else value.abs().mean()
+        magnitude = value.abs().mean()
+        if self.per_channel:
+            magnitude = value.abs().mean(self._sources, keepdim=self.targets_first)
         step = 2.0 * magnitude / math.sqrt(self.largest)
         self.step = nn.Parameter(torch.where(step > 0, step, torch.ones_like(step)))
 
     def forward(self, value: Tensor) -> Tensor:
         """Return ``value`` on the learned grid."""
-        elements = value.shape[0] if self.per_channel else value.numel()
+        elements = value.shape[self._sources] if self.per_channel else value.numel()
         factor = 1.0 / math.sqrt(max(elements, 1) * self.largest)
         # A step that training drives through zero goes on as a small positive one.
         smallest = torch.finfo(self.step.dtype).tiny ** 0.5

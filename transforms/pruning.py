@@ -145,15 +145,20 @@ class _FanPruning(_Pruning):
 
 
 class FanInPruning(_FanPruning):
-    """Keep the ``limit`` strongest inputs of every target neuron of a weight matrix ``(Nsrc, N)``."""
+    """Keep the ``limit`` strongest inputs of every target neuron.
+
+    The weight matrix is ``(Nsrc, N)``, or that of ``torch.nn.Linear``, whose order is told from the module.
+    """
 
     def choose_mask(self, value: Tensor, progress: float) -> Tensor:
         """See :func:`fan_in_mask`."""
-        return fan_in_mask(value, self._allowed(_matrix(value).shape[0], progress))
+        weights = _matrix(value).T if self.targets_first else _matrix(value)
+        mask = fan_in_mask(weights, self._allowed(weights.shape[0], progress))
+        return mask.T if self.targets_first else mask
 
 
 class FanOutPruning(_FanPruning):
-    """Keep the ``limit`` strongest outputs of every source neuron of a weight matrix ``(Nsrc, N)``."""
+    """Keep the ``limit`` strongest outputs of every source neuron; see :class:`FanInPruning`."""
 
     @classmethod
     def for_chip(cls, chip: str | Chip, schedule: CubicSchedule | None = None) -> "FanOutPruning":
@@ -167,7 +172,9 @@ class FanOutPruning(_FanPruning):
 
     def choose_mask(self, value: Tensor, progress: float) -> Tensor:
         """See :func:`fan_out_mask`."""
-        return fan_out_mask(value, self._allowed(_matrix(value).shape[1], progress))
+        weights = _matrix(value).T if self.targets_first else _matrix(value)
+        mask = fan_out_mask(weights, self._allowed(weights.shape[1], progress))
+        return mask.T if self.targets_first else mask
 
 
 class FixedMask(_Pruning):

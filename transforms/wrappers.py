@@ -169,7 +169,7 @@ class TWrapper(_Wrapper):
         for function in functions:
             bound = function
             if isinstance(function, ParameterTransform):
-                bound = function.bind(own_tensors(self._mod)[name])
+                bound = function.bind(own_tensors(self._mod)[name], self._mod)
                 taken = [key for key in self._modules if key.startswith(f"_T_{name}")]
                 self.add_module(f"_T_{name}" + (f"_{len(taken)}" if taken else ""), bound)
             result.append(bound)

@@ -176,6 +176,18 @@ def test_impossible_settings_are_refused(build):
         build()
 
 
+def test_the_order_of_plain_torch_weights_is_told_from_the_module():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(5, 4))
+    for transform, axis, count in ((FanInPruning(2), 1, 4), (FanOutPruning(3), 0, 5)):
+        tnet = make_param_T_network(net, make_param_T_config(net, transform, "weight"))
+        kept = (remove_T_net(apply_T(tnet))[0].weight != 0).sum(axis)
+        assert kept.tolist() == [transform.limit] * count
+    stepped = make_param_T_network(net, {"0": {"weight": LearnedStepSize(8, per_channel=True)}})
+    assert stepped[0].T_config["weight"][0].step.shape == (4, 1)
+    assert stepped(torch.ones(1, 5)).shape == (1, 4)
+
+
 def test_fan_limits_need_a_matrix():
     with pytest.raises(ShapeError, match="weight matrix"):
         make_param_T_network(network(), {"1_LIFTorch": {"threshold": FanInPruning(1)}})
