@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
+
 from snnkit.transforms.scaling import DEFAULT_HEADROOM, ScalePlan
 
 from .counters import Counters

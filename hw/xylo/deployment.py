@@ -28,7 +28,7 @@ from .violation import MappingError
 __all__ = ["Deployment", "deploy"]
 
 _COARSE = 0.1
-"""Relative weight error from which the report says why."""
+"""Relative error of weights or time constants from which the report says what to do."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,6 +216,12 @@ def _loss_notes(layers: tuple[LayerReport, ...], trial: Trial | None) -> list[st
         for layer in layers
         if layer.weight_error > _COARSE
     ]
+    slower = [layer.path for layer in layers if max(layer.tau_mem_error, layer.tau_syn_error) > _COARSE]
+    if slower:
+        notes.append(
+            f"Bit shifts change time constants by more than {_COARSE:.0%} in {', '.join(slower)}: train with "
+            "for_chip or LIFBitshiftTorch to make up for it."
+        )
     if trial is not None and trial.counters.total_saturations:
         notes.append(
             "States saturate on the calibration data even at the best weight shifts: raise headroom."

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from snnkit.transforms.calibration import observe_state_peaks
-from snnkit.transforms.patching import bare_path
 from torch import Tensor, nn
 
 from snnkit.nn.modules import LIFBaseTorch
+from snnkit.transforms.calibration import observe_state_peaks
+from snnkit.transforms.patching import bare_path
 from snnkit.utilities.errors import DataError, ShapeError
 
 from .mapped_network import MappedNetwork

@@ -14,6 +14,7 @@ from .specification import Population
 
 __all__ = ["lay_out"]
 
+_OVERSIZE = 4
 _UNUSED_DECAY = 0.5  # dash 1, for synapses that a neuron does not have
 
 
@@ -57,7 +58,7 @@ def lay_out(circuit: Circuit, chip: Chip) -> MappedNetwork:
         max_spikes=tuple(node.max_spikes for node in nodes),
         delay=max((delay[node.index] for node in outputs), default=0),
         delays=tuple(delay[node.index] for node in nodes),
-        notes=(*circuit.notes, *early, *_cancelled(circuit, sources)),
+        notes=(*circuit.notes, *early, *_cancelled(circuit, sources), *_unchecked(hidden, chip)),
     )
 
 
@@ -84,15 +85,22 @@ def _ranges(nodes: list[Node]) -> dict[int, slice]:
     return ranges
 
 
+def is_oversized(n_hidden: int, chip: Chip) -> bool:
+    """Tell whether a network is so large that its square matrix is not worth the memory."""
+    return n_hidden > _OVERSIZE * chip.max_hidden
+
+
 class _Matrices:
     """The three weight matrices over all hidden neurons, and how much of them is used."""
 
-    def __init__(self, n_inputs: int, placement: _Placement) -> None:
+    def __init__(self, n_inputs: int, placement: _Placement, chip: Chip) -> None:
         self.placement = placement
         n_hidden, n_out = (sum(n.size for n in nodes) for nodes in (placement.hidden, placement.outputs))
         self.n_hidden = n_hidden
         self.inputs = np.zeros((n_inputs, n_hidden, placement.synapses))
-        self.recurrent = np.zeros((n_hidden, n_hidden, placement.synapses))
+        self.oversized = is_oversized(n_hidden, chip)
+        side = 0 if self.oversized else n_hidden
+        self.recurrent = np.zeros((side, side, placement.synapses))
         self.outputs = np.zeros((n_hidden, n_out))
         self.receiving = 0
         self.driving = 0
@@ -111,7 +119,7 @@ class _Matrices:
             if target.is_output:
                 self.outputs[rows, columns] += weights[:, :, 0]
                 self.driving = max(self.driving, self.n_hidden - rows.start)
-            else:
+            elif not self.oversized:
                 self.recurrent[rows, columns, : target.synapses] += weights
 
 
@@ -119,7 +127,7 @@ def _weights(
     circuit: Circuit, sources: list[Counts], placement: _Placement, chip: Chip
 ) -> dict[str, np.ndarray]:
     """Add every projection to the matrix that it belongs to; cut input and output weights to size."""
-    matrices = _Matrices(circuit.n_inputs, placement)
+    matrices = _Matrices(circuit.n_inputs, placement, chip)
     for projection, found in zip(circuit.projections, sources, strict=True):
         _add_projection(matrices, circuit, projection, found)
     receiving = _within(chip.max_input_expansion, matrices.receiving, matrices.inputs)
@@ -179,6 +187,12 @@ def _aliases(circuit: Circuit, placement: _Placement) -> tuple[tuple[int, ...], 
 def _population(node: Node, placement: _Placement) -> Population:
     place = placement.ranges[node.index]
     return Population(node.path, "output" if node.is_output else "hidden", place.start, place.stop)
+
+
+def _unchecked(hidden: list[Node], chip: Chip) -> list[str]:
+    if not is_oversized(sum(node.size for node in hidden), chip):
+        return []
+    return ["Fan-out and recurrent memory were not counted: the network has far too many neurons."]
 
 
 def _cancelled(circuit: Circuit, sources: list[Counts]) -> list[str]:

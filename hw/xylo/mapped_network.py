@@ -18,7 +18,8 @@ class MappedNetwork:
     Attributes:
         chip: the chip it is laid out for.
         weights_in: (Nin, Nien, S), onto the first ``Nien`` hidden neurons.
-        weights_rec: (Nhid, Nhid, S), source, target, synapse.
+        weights_rec: (Nhid, Nhid, S), source, target, synapse; left out, (0, 0, S), for networks that are
+            far too large for the chip.
         weights_out: (Noen, Nout), from the last ``Noen`` hidden neurons.
         decay_mem: (Nhid,) factor by which membranes decay in a step.
         decay_syn: (Nhid, S).
@@ -65,7 +66,7 @@ class MappedNetwork:
     @property
     def shape(self) -> tuple[int, int, int]:
         """``(Nin, Nhid, Nout)``."""
-        return self.weights_in.shape[0], self.weights_rec.shape[0], self.weights_out.shape[1]
+        return self.weights_in.shape[0], self.threshold.shape[0], self.threshold_out.shape[0]
 
     @property
     def n_synapses(self) -> int:

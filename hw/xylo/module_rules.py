@@ -32,6 +32,7 @@ _ADVICE = {
     "Activation": "Activity transforms are for training: deploy the network without them (remove_T_net).",
     "BatchNorm1d": "Fold the normalisation into the weights of the layer before it.",
 }
+_NO_GRAPH = "Build it from Sequential and Residual, or give its class an as_graph() method."
 _NEURONS_ONLY = "A chip runs LinearTorch weights and LIFTorch neurons: take this module out of the network."
 
 
@@ -39,7 +40,8 @@ _NEURONS_ONLY = "A chip runs LinearTorch weights and LIFTorch neurons: take this
 def read_module(module: nn.Module, reader: Reader, path: str, values: Values) -> Value:
     """Return what ``module`` makes of ``values``; the rule is chosen by the module's class."""
     kind = type(module).__name__
-    return reader.refuse("module", path, kind, "weights and LIF neurons", _ADVICE.get(kind, _NEURONS_ONLY))
+    default = _NO_GRAPH if any(True for _ in module.children()) else _NEURONS_ONLY
+    return reader.refuse("module", path, kind, "weights and LIF neurons", _ADVICE.get(kind, default))
 
 
 @read_module.register(Identity)

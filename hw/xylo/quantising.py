@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
+
 from snnkit.transforms.scaling import (
     ScalePlan,
     dash_for_decay,
@@ -14,8 +16,6 @@ from snnkit.transforms.scaling import (
     quantise_threshold,
     quantise_weights,
 )
-from torch import Tensor
-
 from snnkit.utilities.chips import Chip
 from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 

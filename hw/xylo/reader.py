@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 
 import numpy as np
-from snnkit.transforms.patching import bare_path
 from torch import nn
 
 from snnkit.dag import DagModule, InnerVertex, Select
+from snnkit.transforms.patching import bare_path
 from snnkit.utilities.chips import Chip
 from snnkit.utilities.errors import ConfigurationError
 

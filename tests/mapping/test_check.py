@@ -83,6 +83,15 @@ def test_too_many_hidden_neurons():
     assert "5_LIFTorch: 96" in violation.where
 
 
+def test_networks_of_any_size_can_be_checked():
+    net = Sequential(*layers(3, 100, 30_000, 5))
+    report = check(net, "imu")
+    assert {violation.rule for violation in report.violations} == {
+        "hidden neurons", "neurons that drive outputs",
+    }  # fmt: skip
+    assert any("not counted" in note for note in report.notes)
+
+
 def test_windows_of_128_neurons():
     wide_first = Sequential(*layers(3, 130, 20, 2))
     violation = only_violation(wide_first)
