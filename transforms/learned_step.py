@@ -39,7 +39,7 @@ class LearnedStepSize(ParameterTransform):
 
     The integers lie in ``+-(2**(n_bits - 1) - 1)``, so zero stays zero and the chip's ``-128`` is not used.
     ``per_channel`` gives every target (column of ``(Nsrc, N)``, row of ``nn.Linear``'s weight) its own step.
-    The step's gradient is scaled by ``1 / sqrt(n * Q)`` (equation 5) so that it learns as fast as the weights.
+    The step's gradient is scaled by ``1 / sqrt(n * Q)`` (equation 5): it learns as fast as the weights.
     """
 
     step: nn.Parameter
