@@ -5,8 +5,10 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from snnkit.hw.xylo.specification import Population, Specification
 
+from snnkit.hw.xylo.specification import Population, Specification
+from snnkit.nn.combinators import Residual, Sequential, TorchSequential
+from snnkit.nn.modules import LIFTorch, LinearTorch, TorchModule
 from snnkit.utilities.chips import Chip, get_chip
 
 
@@ -56,3 +58,33 @@ def specifications(
     for name in ("in", "rec", "out"):
         values[f"weight_shift_{name}"] = draw(shift)
     return Specification(chip=entry.name, **values)
+
+
+@st.composite
+def _neurons(draw: st.DrawFn, size: int, synapses: int = 1) -> LIFTorch:
+    leak_mode = draw(st.sampled_from(["taus", "decays", "bitshifts"]))
+    return LIFTorch(
+        (size * synapses, size),
+        leak_mode=leak_mode,
+        threshold=draw(st.floats(0.1, 3.0)),
+        bias=draw(st.floats(0.0, 0.2)),
+        has_rec=draw(st.booleans()),
+        max_spikes_per_dt=draw(st.sampled_from([1, 15, 31])),
+        dt=draw(st.sampled_from([1e-3, 2.5e-3])),
+    )
+
+
+@st.composite
+def spiking_networks(draw: st.DrawFn, size_in: int = 3, nested: bool = True) -> TorchSequential:
+    """Draw a network of weights, neurons of any leak mode, and residual blocks; 1 to 3 layers."""
+    layers: list[TorchModule] = []
+    size = size_in
+    for _ in range(draw(st.integers(1, 3))):
+        if nested and draw(st.booleans()):
+            layers.append(Residual(LinearTorch((size, size)), draw(_neurons(size))))
+            continue
+        target, synapses = draw(st.integers(1, 5)), draw(st.integers(1, 2))
+        layers.append(LinearTorch((size, target * synapses), has_bias=draw(st.booleans())))
+        layers.append(draw(_neurons(target, synapses)))
+        size = target
+    return Sequential(*layers)
