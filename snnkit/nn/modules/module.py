@@ -105,11 +105,8 @@ class TorchModule(DeclaringModule):
         spiking_output: bool,
         retain_torch_api: bool,
     ) -> None:
-        if shape is None:
-            shape = (None,)
-        elif isinstance(shape, int):
-            shape = (shape,)
-        self._shape = tuple(None if size is None else int(size) for size in shape)
+        sizes = shape if isinstance(shape, Sequence) else (shape,)
+        self._shape = tuple(None if size is None else int(size) for size in sizes)
         if not self._shape or any(size is not None and size < 0 for size in self._shape):
             raise ShapeError(f"{type(self).__name__}: {shape} is no shape of a module.")
         self._spiking_input = bool(spiking_input)
