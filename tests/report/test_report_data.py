@@ -8,6 +8,7 @@ from report_examples import example_report
 
 from snnkit.report import EpochRecord, Histogram, ReportData, SampleTrace
 from snnkit.utilities.errors import FileFormatError, ShapeError
+from snnkit.utilities.files import read_arrays, write_arrays
 
 
 @pytest.fixture
@@ -40,6 +41,28 @@ def test_equality_sees_every_array_and_every_number(tmp_path):
     events = data.sample.chip_hidden.copy()
     events[5, 5] += 1
     assert replace(data, sample=replace(data.sample, chip_hidden=events)) != data
+
+
+def test_equal_data_give_equal_bytes(tmp_path):
+    for name in ("one", "two"):
+        example_report().save(tmp_path / name)
+    for path in (tmp_path / "one").iterdir():
+        assert path.read_bytes() == (tmp_path / "two" / path.name).read_bytes()
+
+
+def test_array_files_with_much_metadata_are_the_same_in_every_process(tmp_path):
+    metadata = {f"key {i}": f"värde {i}" for i in range(20)}
+    arrays = {"b": np.arange(3), "a": np.ones((2, 2), dtype=np.int8), "empty": np.zeros((0, 4))}
+    first = write_arrays(tmp_path / "first", arrays, metadata).read_bytes()
+    for _ in range(5):
+        assert (
+            write_arrays(tmp_path / "again", arrays, dict(reversed(metadata.items()))).read_bytes() == first
+        )
+    found, told = read_arrays(tmp_path / "first")
+    assert told == metadata
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(found[name], array, strict=True)
+    assert (8 + int.from_bytes(first[:8], "little")) % 8 == 0
 
 
 def test_optional_parts_may_be_missing(tmp_path):
