@@ -4,14 +4,14 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 from rich.text import Text
 
 from snnkit.commands.folders import Choice, choose, existing_run, interruptible
 from snnkit.commands.progress import TerminalProgress
-from snnkit.commands.summary import STAGES, run_as_json, run_summary
+from snnkit.commands.summary import STAGES, difference_text, run_as_json, run_summary
 from snnkit.commands.terminal import grid, print_json, show
 from snnkit.recipes import stages
 from snnkit.recipes.metrics_file import read_metrics
@@ -19,6 +19,9 @@ from snnkit.recipes.run_folder import RunFolder
 from snnkit.report import words
 from snnkit.utilities.backends import find_part
 from snnkit.utilities.errors import MissingDependencyError
+
+if TYPE_CHECKING:
+    from snnkit.recipes.validation import Validation
 
 __all__ = ["run", "step", "train"]
 
@@ -64,6 +67,17 @@ class _Step:
     told: Callable[[Any], str] = lambda _: ""
 
 
+def _validation_told(validation: "Validation") -> str:
+    same = [f"{share:.2%} in {path}" for path, share in validation.same_events.items()]
+    return "\n".join(
+        (
+            f"Compared on {validation.compared} recordings: {validation.same_class:.1%} get the same class.",
+            f"Neurons and steps with the same number of events: {', '.join(same)}.",
+            f"{difference_text(validation.divergence)}.".replace("..", "."),
+        )
+    )
+
+
 _STEPS = {
     "deploy": _Step(
         stages.deploy,
@@ -72,7 +86,7 @@ _STEPS = {
         told=lambda deployment: str(deployment.report),
     ),
     "simulate": _Step(stages.simulate, lambda folder: [folder.vectors], "validate"),
-    "validate": _Step(stages.validate, lambda folder: [folder.validation], "report"),
+    "validate": _Step(stages.validate, lambda folder: [folder.validation], "report", told=_validation_told),
     "report": _Step(stages.report, lambda folder: [folder.report], None),
 }
 

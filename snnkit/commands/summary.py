@@ -14,7 +14,7 @@ from snnkit.report import words
 from snnkit.report.data import Divergence, ReportData, Resource
 from snnkit.utilities.chips import get_chip
 
-__all__ = ["STAGES", "resource_table", "run_as_json", "run_summary"]
+__all__ = ["STAGES", "difference_text", "resource_table", "run_as_json", "run_summary"]
 
 STAGES = {"float": "float", "qat": "quantised", "chip": "chip"}
 _BAR_CELLS = 16
@@ -96,14 +96,20 @@ def _timing(data: ReportData) -> str:
     return text
 
 
-def _difference(data: ReportData) -> str:
-    found: Divergence | None = data.divergence
-    if found is None:
+def _difference(data: ReportData) -> Text:
+    if data.divergence is None:
         where = f" in {data.compared_samples} recordings" if data.compared_samples else ""
-        return f"[green]no difference[/]{where}"
+        return Text("no difference", style="green") + Text(where, style="default")
+    return Text(difference_text(data.divergence))
+
+
+def difference_text(found: Divergence | None) -> str:
+    """Say where net and chip first differ, and why."""
+    if found is None:
+        return "no difference"
     sample = "" if found.sample is None else f" of recording {found.sample}"
     values = f"net {words.number(found.net_value)}, chip {words.number(found.chip_value)}"
-    return escape(
+    return (
         f"first difference at step {found.time}{sample}, {found.layer} neuron {found.neuron}: {values}. "
         f"{found.reason}"
     )

@@ -227,7 +227,7 @@ class ReportData(_Record):
     divergence: Divergence | None
     versions: dict[str, str]
     command: str = ""
-    """The command line that makes this run again; built from recipe, chip and seed when empty."""
+    """The command line that makes this run again; empty: run the recipe.toml of the run's folder."""
     compared_samples: int = 0
     """Recordings on which the net and the chip were compared event by event."""
     shift_chosen: int | None = None

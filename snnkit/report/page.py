@@ -53,7 +53,6 @@ def render(data: ReportData) -> str:
         verdict=_verdict(data),
         bars=[_bar(resource) for resource in data.resources if resource.used or resource.limit],
         disagreements=_disagreements(data),
-        command=data.command or f"snnkit run {data.recipe} --chip {data.chip} --seed {data.seed}",
         **context,
     )
 
