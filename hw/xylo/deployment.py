@@ -119,7 +119,10 @@ def deploy(
     if inspection.violations:
         raise MappingError(refusal(entry, inspection.violations), inspection.violations)
     mapped = inspection.mapped
-    data = None if calibration is None else Calibration.of(net, mapped, calibration, labels, readout)
+    data = None
+    if calibration is not None:
+        circuit = inspection.circuit
+        data = Calibration.of(net, circuit, entry, calibration, labels=labels, readout=readout)
     given = plan if trained is None else _placed_peaks(trained, mapped)
     chosen = _plan(mapped, data, given, headroom)
     quantised = quantise(mapped, chosen, scales_of(net) if trained else None)
@@ -187,7 +190,7 @@ def _report(
         clipped_inputs=int(trial.counters.clipped_input.sum()) if trial else 0,
         saturations=trial.counters.total_saturations if trial else 0,
         resources=resources_of(mapped),
-        notes=(*notes, *_event_notes(mapped), *_loss_notes(layers, trial), *_silence_notes(data, trial)),
+        notes=(*notes, *_event_notes(mapped), *_loss_notes(layers, trial), *_data_notes(data, trial)),
         delay=mapped.delay,
     )
 
@@ -229,9 +232,11 @@ def _loss_notes(layers: tuple[LayerReport, ...], trial: Trial | None) -> list[st
     return notes
 
 
-def _silence_notes(data: Calibration | None, trial: Trial | None) -> list[str]:
+def _data_notes(data: Calibration | None, trial: Trial | None) -> list[str]:
     if data is None or trial is None:
         return []
+    if data.unobserved:
+        return [f"The states of {', '.join(data.unobserved)} could not be observed: they limit no scale."]
     if not data.output.any():
         return ["The network's outputs are silent on the calibration data, so nothing was compared."]
     if not trial.output.any():

@@ -9,17 +9,21 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from snnkit.nn.modules import LIFBaseTorch
+from snnkit.nn.modules import LIFBaseTorch, TorchModule
 from snnkit.transforms.calibration import observe_state_peaks
 from snnkit.transforms.patching import bare_path
+from snnkit.utilities.chips import Chip
 from snnkit.utilities.errors import DataError, ShapeError
 
-from .mapped_network import MappedNetwork
+from .lowering_values import Circuit
 
-__all__ = ["Calibration", "Readout", "summed_events"]
+__all__ = ["Calibration", "Readout", "module_path", "summed_events"]
 
 Readout = Callable[[np.ndarray], np.ndarray]
 """Takes outputs ``(batch, time, Nout)`` and returns the class of each sample, ``(batch,)``."""
+
+_RECORDED_VALUES = 2**26
+"""Values that one run may record."""
 
 
 def summed_events(output: np.ndarray) -> np.ndarray:
@@ -33,8 +37,9 @@ class Calibration:
 
     Attributes:
         raster: (batch, time, Nin) event counts.
-        output: (batch, time, Nout) of the network in torch, evaluation mode.
-        peaks: for each LIF population the largest state of each neuron, in float units.
+        output: (batch, time, Nout) of the network in torch, evaluation mode, without noise.
+        peaks: for each population on the chip the largest state of each neuron, in float units.
+        unobserved: populations of which nothing is known, because the network does not hold their module.
         labels: (batch,) classes, or None.
         readout: how outputs become classes.
     """
@@ -42,6 +47,7 @@ class Calibration:
     raster: np.ndarray
     output: np.ndarray
     peaks: dict[str, Tensor]
+    unobserved: tuple[str, ...]
     labels: np.ndarray | None
     readout: Readout
 
@@ -49,8 +55,10 @@ class Calibration:
     def of(
         cls,
         net: nn.Module,
-        mapped: MappedNetwork,
+        circuit: Circuit,
+        chip: Chip,
         batch: Any,
+        *,
         labels: Any = None,
         readout: Readout | None = None,
     ) -> "Calibration":
@@ -68,13 +76,22 @@ class Calibration:
         answers = None if labels is None else np.asarray(torch.as_tensor(labels).cpu())
         if answers is not None and answers.shape != (len(data),):
             raise DataError(f"{len(data)} calibration samples need {len(data)} labels, not {answers.shape}.")
-        values = data.to(_precision(net))
-        observed = observe_state_peaks(_limited(net, mapped), values)
-        # A network may hold neurons that nothing reads; they are not on the chip.
-        placed = {population.path for population in mapped.populations}
-        peaks = {module_path(path): peak for path, peak in observed.items() if module_path(path) in placed}
-        raster = data.cpu().numpy().astype(np.int64)
-        return cls(raster, _output(net, values), peaks, answers, readout or summed_events)
+        paths = _module_paths(net, circuit)
+        quiet, limited = _without_noise(net), _limited(_without_noise(net), circuit, paths, chip)
+        outputs: list[np.ndarray] = []
+        peaks: dict[str, Tensor] = {}
+        for share in _shares(data, circuit):
+            values = share.to(**_kind_of(net))
+            outputs.append(_output(quiet, values))
+            _raise_peaks(peaks, observe_state_peaks(limited, values))
+        return cls(
+            raster=data.cpu().numpy().astype(np.int64),
+            output=np.concatenate(outputs),
+            peaks={node: peaks[bare_path(path)] for node, path in paths.items() if bare_path(path) in peaks},
+            unobserved=tuple(node.path for node in circuit.nodes if node.path not in paths),
+            labels=answers,
+            readout=readout or summed_events,
+        )
 
 
 def _check(data: Tensor) -> None:
@@ -82,6 +99,8 @@ def _check(data: Tensor) -> None:
         raise ShapeError(
             f"Calibration data has shape {tuple(data.shape)}; (batch, time, channels) is needed."
         )
+    if data.numel() == 0:
+        raise DataError(f"Calibration needs data, but the batch has shape {tuple(data.shape)}.")
     values = data.to(torch.float64)
     if not bool((torch.isfinite(values) & (values >= 0) & (values == values.floor())).all()):
         raise DataError(
@@ -90,22 +109,17 @@ def _check(data: Tensor) -> None:
         )
 
 
-def _precision(net: nn.Module) -> torch.dtype:
-    tensors = [tensor for tensor in net.state_dict().values() if tensor.is_floating_point()]
-    return tensors[0].dtype if tensors else torch.get_default_dtype()
+def _shares(data: Tensor, circuit: Circuit) -> tuple[Tensor, ...]:
+    """Split the samples so that the recordings of one run fit into memory."""
+    recorded = data.shape[1] * max(1, sum(node.size * (node.synapses + 2) for node in circuit.nodes))
+    return data.split(max(1, _RECORDED_VALUES // recorded))
 
 
-def _output(net: nn.Module, data: Tensor) -> np.ndarray:
-    copied = copy.deepcopy(net).eval()
-    for _, module in copied.named_modules():
-        reset = getattr(module, "reset_state", None)
-        if callable(reset):
-            reset()
-    with torch.no_grad():
-        output = copied(data)
-    if isinstance(output, tuple):
-        output = output[0]
-    return output.detach().cpu().numpy()
+def _kind_of(net: nn.Module) -> dict[str, Any]:
+    """Return the type and device of the network's values."""
+    found = (tensor for tensor in net.state_dict().values() if tensor.is_floating_point())
+    tensor = next(found, torch.empty(0))
+    return {"dtype": tensor.dtype, "device": tensor.device}
 
 
 def module_path(path: str) -> str:
@@ -114,18 +128,55 @@ def module_path(path: str) -> str:
     return bare_path(".".join(parts))
 
 
-def _limited(net: nn.Module, mapped: MappedNetwork) -> nn.Module:
-    """Return a copy whose neurons emit at most as many events per step as the chip's.
+def _module_paths(net: nn.Module, circuit: Circuit) -> dict[str, str]:
+    """Return for each population where its module stands in the network.
+
+    A wrapped network's graph holds copies of its modules: these are known by their path.
+    """
+    by_module = {id(module): path for path, module in net.named_modules()}
+    by_path = {module_path(path): path for path in by_module.values()}
+    found = {node.path: by_module.get(id(node.module), by_path.get(node.path)) for node in circuit.nodes}
+    return {node: path for node, path in found.items() if path is not None}
+
+
+def _without_noise(net: nn.Module) -> nn.Module:
+    """Return a copy in evaluation mode and at rest, whose runs can be repeated."""
+    copied = copy.deepcopy(net).eval()
+    for _, module in copied.named_modules():
+        if isinstance(module, TorchModule):
+            module.reset_state()
+        if isinstance(module, LIFBaseTorch):
+            module.noise_std = 0.0
+    return copied
+
+
+def _limited(net: nn.Module, circuit: Circuit, paths: dict[str, str], chip: Chip) -> nn.Module:
+    """Let the neurons of ``net`` emit at most as many events per step as the chip's.
 
     What a state could reach beyond them is nothing that the chip has to hold.
     """
-    limited = copy.deepcopy(net)
-    chip = mapped.chip
-    caps = {"hidden": chip.hidden_event_cap, "output": chip.output_event_cap}
-    layers = {population.path: population.layer for population in mapped.populations}
-    for path, module in limited.named_modules():
-        layer = layers.get(module_path(path))
-        if layer is not None and isinstance(module, LIFBaseTorch):
-            allowed = torch.as_tensor(module.max_spikes_per_dt).clamp(max=caps[layer])
+    modules = dict(net.named_modules())
+    for node in circuit.nodes:
+        module = modules.get(paths.get(node.path, ""))
+        if isinstance(module, LIFBaseTorch):
+            cap = chip.output_event_cap if node.is_output else chip.hidden_event_cap
+            allowed = torch.as_tensor(module.max_spikes_per_dt).clamp(max=cap)
             module.max_spikes_per_dt = allowed if allowed.ndim else float(allowed)
-    return limited
+    return net
+
+
+def _output(net: nn.Module, data: Tensor) -> np.ndarray:
+    for _, module in net.named_modules():
+        if isinstance(module, TorchModule):
+            module.reset_state()
+    with torch.no_grad():
+        output = net(data)
+    if isinstance(output, tuple):
+        output = output[0]
+    return output.detach().cpu().numpy()
+
+
+def _raise_peaks(peaks: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+    for path, values in more.items():
+        found = values.cpu()
+        peaks[path] = torch.maximum(peaks[path], found) if path in peaks else found

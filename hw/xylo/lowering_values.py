@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
+from torch import nn
 
 __all__ = [
     "INPUT",
@@ -92,6 +93,8 @@ class Node:
 
     index: int
     path: str
+    """Path of the vertex, without the level that wrappers add."""
+    module: nn.Module
     size: int
     synapses: int
     decay_mem: np.ndarray

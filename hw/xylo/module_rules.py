@@ -124,6 +124,7 @@ def _read_neurons(
     node = Node(
         index=len(reader.circuit.nodes),
         path=path,
+        module=module,
         size=neurons,
         synapses=decay_syn.shape[1],
         decay_mem=_full(module.alpha, (neurons,)),

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import nn
 
+from snnkit.dag import DagModule
 from snnkit.hw.xylo import MappingError, deploy, lower, quantise
 from snnkit.nn.combinators import Residual, Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
@@ -342,3 +343,46 @@ def test_contradictory_or_impossible_arguments_are_refused():
         deploy(net, "imu", data[0, 0])
     with pytest.raises(ConfigurationError, match="Did you mean '1_LIFTorch'"):
         quantise(lower(net, "imu"), ScalePlan(peaks={"1_LIFTorc": torch.ones(16)}))
+
+
+def test_peaks_find_their_modules_whatever_a_graph_calls_them():
+    class Renamed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = small_net()
+
+        def forward(self, data: torch.Tensor) -> torch.Tensor:
+            return self.inner(data)[0]
+
+        def as_graph(self) -> DagModule:
+            graph = DagModule("Renamed")
+            value = graph.add_input_vertex("input")
+            for name, module in zip(("w", "hidden", "v", "out"), self.inner, strict=True):
+                value = graph.add_vertex(name, module, [value])
+            graph.mark_as_output(value)
+            return graph
+
+    data = events()
+    renamed, plain = deploy(Renamed(), "imu", data), deploy(small_net(), "imu", data)
+    assert set(renamed.plan.peaks) == {"hidden", "out"}
+    assert np.array_equal(renamed.specification.weights_in, plain.specification.weights_in)
+    assert np.array_equal(renamed.specification.threshold, plain.specification.threshold)
+
+
+def test_noise_of_training_does_not_reach_the_program():
+    data = events()
+    state = torch.get_rng_state()
+    noisy, quiet = deploy(small_net(noise_std=2.0), "imu", data), deploy(small_net(), "imu", data)
+    assert noisy.specification == quiet.specification
+    torch.set_rng_state(state)
+    net = small_net(noise_std=2.0)
+    before = torch.get_rng_state()
+    deploy(net, "imu", data)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_large_calibration_sets_are_run_in_shares(monkeypatch):
+    data = events()
+    whole = deploy(small_net(), "imu", data)
+    monkeypatch.setattr("snnkit.hw.xylo.float_run._RECORDED_VALUES", 1)
+    assert deploy(small_net(), "imu", data).specification == whole.specification

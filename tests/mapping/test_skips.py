@@ -3,14 +3,15 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
 from snnkit.hw.xylo.lowering_values import INPUT, Circuit, Node, Projection, Skip
 from snnkit.hw.xylo.skips import contents, delays, sources_of
 
 
 def node(index: int, size: int = 1) -> Node:
-    zeros = np.zeros(size)
-    return Node(index, f"n{index}", size, 1, zeros, zeros[:, None], zeros, zeros, zeros[:, None], 1e-3)
+    flat, column = np.zeros(size), np.zeros((size, 1))
+    return Node(index, f"n{index}", nn.Identity(), size, 1, flat, column, flat, flat, column, 1e-3)
 
 
 def circuit_of(count: int, skips: set[tuple[int, int]]) -> Circuit:
