@@ -141,7 +141,8 @@ def _leaks(node: Node, chip: Chip) -> Iterator[Violation]:
             if wrong.any():
                 extreme = float(worst(decays[wrong]))
                 value = f"{_tau_text(extreme, node.dt)} in {int(wrong.sum())} of {wrong.size}"
-                yield Violation("dash", f"{node.path}.{name}", value, limit, fix)
+                advice = "Train again: it has diverged." if np.isnan(extreme) else fix
+                yield Violation("dash", f"{node.path}.{name}", value, limit, advice)
 
 
 def _tau_text(decay: float, dt: float) -> str:

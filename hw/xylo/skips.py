@@ -54,7 +54,17 @@ def delays(circuit: Circuit) -> tuple[list[int], list[str]]:
             if population != INPUT:
                 delay[projection.target] = max(delay[projection.target], delay[population] + 1)
     notes = [note for projection in forward for note in _early_arrivals(projection, circuit, delay)]
+    notes += _early_outputs(circuit, delay)
     return delay, list(dict.fromkeys(notes))
+
+
+def _early_outputs(circuit: Circuit, delay: list[int]) -> list[str]:
+    latest = max((delay[index] for index in circuit.outputs), default=0)
+    return [
+        f"{circuit.nodes[index].path}: these outputs come {latest - delay[index]} steps before the latest ones."
+        for index in circuit.outputs
+        if delay[index] < latest
+    ]
 
 
 def _early_arrivals(projection: Projection, circuit: Circuit, delay: list[int]) -> list[str]:

@@ -240,6 +240,22 @@ def test_several_output_populations_are_the_outputs_in_order():
     assert np.array_equal(mapped.weights_out, expected)
 
 
+def test_outputs_at_unequal_depth_are_pointed_out():
+    graph = DagModule("early exit")
+    x = graph.add_input_vertex("input")
+    first = graph.add_vertex("first", LIFTorch(4), [graph.add_vertex("w1", LinearTorch((2, 4)), [x])])
+    second = graph.add_vertex("second", LIFTorch(4), [graph.add_vertex("w2", LinearTorch((4, 4)), [first])])
+    exits = []
+    for name, source in (("early", first), ("late", second)):
+        weights = graph.add_vertex(f"w_{name}", LinearTorch((4, 2)), [source])
+        exits.append(graph.add_vertex(name, LIFTorch(2), [weights]))
+    graph.mark_as_output(*exits)
+    mapped = lower(graph, "imu")
+    assert mapped.delay == 2
+    assert mapped.delays == (0, 1, 1, 2)
+    assert mapped.notes == ("early: these outputs come 1 steps before the latest ones.",)
+
+
 def test_dropouts_and_plain_torch_layers_map():
     torch.manual_seed(1)
     linear = nn.Linear(3, 4)
