@@ -68,13 +68,10 @@ class _Step:
 
 
 def _validation_told(validation: "Validation") -> str:
-    same = [f"{share:.2%} in {path}" for path, share in validation.same_events.items()]
-    return "\n".join(
-        (
-            f"Compared on {validation.compared} recordings: {validation.same_class:.1%} get the same class.",
-            f"Neurons and steps with the same number of events: {', '.join(same)}.",
-            f"{difference_text(validation.divergence)}.".replace("..", "."),
-        )
+    same, difference = words.percent(validation.same_class), difference_text(validation.divergence)
+    return (
+        f"Compared on {validation.compared} recordings: {same} get the same class from net and chip.\n"
+        f"{difference[0].upper()}{difference[1:]}"
     )
 
 

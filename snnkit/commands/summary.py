@@ -38,7 +38,8 @@ def run_summary(data: ReportData, report: Path) -> RenderableType:
     table.add_row("", "run time", words.seconds(data.seconds))
     table.add_row("", "report", Text(str(report), style="bold", no_wrap=True, overflow="ignore"))
     chip = get_chip(data.chip)
-    head = f"[bold]{escape(data.title)}[/]  [dim]{chip.title}, seed {data.seed}[/]"
+    on = chip.part if chip.title in data.title else chip.title
+    head = f"[bold]{escape(data.title)}[/]  [dim]{on}, seed {data.seed}[/]"
     return Group("", head, "", table)
 
 

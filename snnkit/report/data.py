@@ -60,8 +60,8 @@ def _require(condition: bool, message: str) -> None:
 class SampleTrace(_Record):
     """One recording of the test split as the net and the chip answered it; arrays are event counts.
 
-    ``chip_*`` arrays are given as the chip produced them. The chip's output lags the net's by ``delay``
-    steps, so it may have that many more steps than the net's.
+    Hidden events are in the net's time: each layer of the chip is moved back by its own delay. The chip's
+    output is as the chip timed it, ``delay`` steps after the net's, and may have that many more steps.
     """
 
     index: int

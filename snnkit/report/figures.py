@@ -189,6 +189,8 @@ def histogram(axes: "Axes", data: Histogram, colour: str, *, alarm: bool = False
         axes.set_yscale("log")
         axes.set_ylim(bottom=0.7)
         _plain_log_ticks(axes)
+    else:
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
     limits = [limit for limit in (data.limit_low, data.limit_high) if limit is not None]
     low, high = min([data.edges[0], *limits]), max([data.edges[-1], *limits])
     margin = 0.03 * (high - low)

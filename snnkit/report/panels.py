@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from snnkit.report import figures
-from snnkit.report.data import Histogram, ReportData, SampleTrace
+from snnkit.report.data import Histogram, ReportData
 from snnkit.report.style import COLOURS, new_figure, to_svg
 
 __all__ = [
@@ -87,12 +87,9 @@ def raster_panels(data: ReportData) -> list[Panel]:
     steps = max(sample.net_output.shape[0], sample.chip_output.shape[0], sample.input.shape[0])
     net = _Rows(sample.input, sample.net_hidden, sample.net_output)
     chip = _Rows(sample.input, sample.chip_hidden, sample.chip_output)
-    return [
-        Panel("Net in torch", _raster_svg(net, data.classes, "qat", steps), net.total()),
-        Panel(
-            "Chip", _raster_svg(chip, data.classes, "chip", steps, _different_outputs(sample)), chip.total()
-        ),
-    ]
+    net_svg = _raster_svg(net, data.classes, "qat", steps)
+    chip_svg = _raster_svg(chip, data.classes, "chip", steps, compared=net, delay=sample.delay)
+    return [Panel("Net in torch", net_svg, net.total()), Panel("Chip", chip_svg, chip.total())]
 
 
 @dataclass(frozen=True)
@@ -107,19 +104,22 @@ class _Rows:
         return f"{int(self.hidden.sum()):,} hidden and {int(self.output.sum()):,} output events"
 
 
-def _different_outputs(sample: SampleTrace) -> np.ndarray | None:
-    """Return a mask over the chip's output steps, or None when they cannot be laid on the net's."""
-    delayed = np.zeros_like(sample.chip_output)
-    steps = min(sample.net_output.shape[0], sample.chip_output.shape[0] - sample.delay)
-    if steps <= 0:
-        return None
-    delayed[sample.delay : sample.delay + steps] = sample.net_output[:steps]
-    delayed[sample.delay + steps :] = sample.chip_output[sample.delay + steps :]
-    return delayed != sample.chip_output
+def _different(net: np.ndarray, chip: np.ndarray, delay: int) -> np.ndarray:
+    """Return a mask over the chip's steps: True where the net, ``delay`` steps earlier, had other events."""
+    steps = max(0, min(net.shape[0], chip.shape[0] - delay))
+    mask = np.zeros(chip.shape, dtype=bool)
+    mask[delay : delay + steps] = chip[delay : delay + steps] != net[:steps]
+    return mask
 
 
 def _raster_svg(
-    rows: _Rows, classes: Sequence[str], key: str, steps: int, different: np.ndarray | None = None
+    rows: _Rows,
+    classes: Sequence[str],
+    key: str,
+    steps: int,
+    *,
+    compared: _Rows | None = None,
+    delay: int = 0,
 ) -> str:
     sizes = [rows.input.shape[1], rows.hidden.shape[1], rows.output.shape[1]]
     named = len(classes) <= figures.NAMED_ROWS
@@ -127,8 +127,10 @@ def _raster_svg(
     figure = new_figure(_WIDTH, sum(heights) + 95)
     top, middle, bottom = figure.subplots(3, 1, sharex=True, height_ratios=heights)
     figures.raster(top, rows.input, colour=COLOURS["muted"]).set_title("input")
-    figures.raster(middle, rows.hidden, colour=COLOURS[key]).set_title("hidden")
-    figures.raster(bottom, rows.output, colour=COLOURS[key], names=classes, different=different)
+    hidden = None if compared is None else _different(compared.hidden, rows.hidden, 0)
+    output = None if compared is None else _different(compared.output, rows.output, delay)
+    figures.raster(middle, rows.hidden, colour=COLOURS[key], different=hidden).set_title("hidden")
+    figures.raster(bottom, rows.output, colour=COLOURS[key], names=classes, different=output)
     bottom.set_title("output")
     bottom.set_xlabel("time step")
     bottom.set_xlim(-1, steps)

@@ -3,6 +3,7 @@
 __all__ = ["hertz", "number", "percent", "points", "relative_error", "seconds", "watts"]
 
 _MINUTE = 60
+_SMALLEST_ERROR = 1e-5
 
 
 def percent(fraction: float) -> str:
@@ -29,7 +30,9 @@ def number(value: float) -> str:
 
 def relative_error(value: float | None) -> str:
     """``0.0031`` as ``0.31 %``; a dash where there is nothing to measure."""
-    return "\N{EN DASH}" if value is None else f"{100 * value:.2g} %"
+    if value is None:
+        return "\N{EN DASH}"
+    return f"{100 * value:.2g} %" if value == 0 or value >= _SMALLEST_ERROR else "< 0.001 %"
 
 
 def seconds(value: float) -> str:

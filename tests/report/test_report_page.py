@@ -202,6 +202,8 @@ def test_missing_matplotlib_names_the_extra(example, monkeypatch):
         (words.seconds(4.25), "4.2 s"),
         (words.relative_error(None), "–"),
         (words.relative_error(0.0031), "0.31 %"),
+        (words.relative_error(2.4e-8), "< 0.001 %"),
+        (words.relative_error(0.0), "0 %"),
     ],
 )
 def test_numbers_in_words(told, wanted):
