@@ -61,7 +61,7 @@ def delays(circuit: Circuit) -> tuple[list[int], list[str]]:
 def _early_outputs(circuit: Circuit, delay: list[int]) -> list[str]:
     latest = max((delay[index] for index in circuit.outputs), default=0)
     return [
-        f"{circuit.nodes[index].path}: these outputs come {latest - delay[index]} steps before the latest ones."
+        f"{circuit.nodes[index].path}: its outputs come {latest - delay[index]} steps before the latest."
         for index in circuit.outputs
         if delay[index] < latest
     ]

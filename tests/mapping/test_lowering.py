@@ -253,7 +253,7 @@ def test_outputs_at_unequal_depth_are_pointed_out():
     mapped = lower(graph, "imu")
     assert mapped.delay == 2
     assert mapped.delays == (0, 1, 1, 2)
-    assert mapped.notes == ("early: these outputs come 1 steps before the latest ones.",)
+    assert mapped.notes == ("early: its outputs come 1 steps before the latest.",)
 
 
 def test_dropouts_and_plain_torch_layers_map():
