@@ -13,6 +13,7 @@ from snnkit.hw.xylo.deployment import Deployment
 from snnkit.hw.xylo.deployment import deploy as deploy_net
 from snnkit.hw.xylo.simulator import XyloSim
 from snnkit.hw.xylo.specification import Specification
+from snnkit.hw.xylo.vectors import make_vectors
 from snnkit.recipes.metrics_file import update_metrics
 from snnkit.recipes.prepare import Prepared, prepare
 from snnkit.recipes.progress import Progress
@@ -21,7 +22,7 @@ from snnkit.recipes.run_folder import RunFolder
 from snnkit.recipes.train_stage import Trained, load_trained, untrained_network
 from snnkit.training.metrics import accuracy
 from snnkit.utilities.errors import ConfigurationError, FileFormatError
-from snnkit.utilities.files import read_json, write_arrays, write_json
+from snnkit.utilities.files import read_json, write_json
 
 __all__ = [
     "Simulation",
@@ -112,7 +113,6 @@ def _deployment_table(deployment: Deployment) -> dict[str, Any]:
         "chip": report.chip,
         "specification": deployment.specification.digest,
         "delay": deployment.delay,
-        "population_delays": dict(_population_delays(deployment)),
         "weight_shifts": list(report.weight_shifts),
         "agreement": report.agreement,
         "same_class": report.same_class,
@@ -123,11 +123,6 @@ def _deployment_table(deployment: Deployment) -> dict[str, Any]:
         "resources": [asdict(resource) for resource in report.resources],
         "notes": list(report.notes),
     }
-
-
-def _population_delays(deployment: Deployment) -> list[tuple[str, int]]:
-    mapped = deployment.mapped
-    return [(p.path, delay) for p, delay in zip(mapped.populations, mapped.delays, strict=True)]
 
 
 def read_deployment(folder: RunFolder, specification: Specification) -> Mapping[str, Any]:
@@ -178,15 +173,7 @@ def simulate_program(
     """Run the whole test split through the bit-exact simulator; write vectors and the chip's accuracy."""
     progress.start("Simulating the test split")
     simulation = simulate(prepared, specification, delay)
-    arrays = {
-        "inputs": simulation.inputs,
-        "outputs": simulation.outputs,
-        "labels": prepared.test_labels,
-        "predictions": simulation.predictions,
-    }
-    about = {"format": "snnkit test vectors", "version": "1", "delay": str(delay)}
-    about |= {"chip": specification.chip, "specification": specification.digest}
-    write_arrays(folder.vectors, arrays, about)
+    make_vectors(specification, simulation.inputs, folder.vectors)
     update_metrics(folder, prepared.recipe, accuracy={"chip": simulation.accuracy})
     right = int((simulation.predictions == prepared.test_labels).sum())
     progress.finish(f"{right} of {len(prepared.test_labels)} right on the chip")

@@ -18,7 +18,7 @@ from snnkit.recipes.progress import Progress
 from snnkit.recipes.recipe import Recipe
 from snnkit.recipes.run_folder import RunFolder
 from snnkit.recipes.train_stage import Trained, load_trained, train_nets
-from snnkit.recipes.validation import Validation, read_validation, validate_simulation
+from snnkit.recipes.validation import Validation, read_validation, validate_program
 from snnkit.utilities.files import write_text
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def run_all(recipe: Recipe, folder: RunFolder, resume: bool, progress: Progress)
     prepared, specification = trained.prepared, deployment.specification
     simulation = simulate_program(prepared, specification, deployment.delay, folder, progress)
     table = read_deployment(folder, specification)
-    validation = validate_simulation(trained, simulation, table["population_delays"], folder, progress)
+    validation = validate_program(trained, specification, folder, progress)
     update_metrics(folder, recipe, seconds=earlier + time.monotonic() - started)
     return _write_report(trained, simulation, validation, table, folder=folder, progress=progress)
 

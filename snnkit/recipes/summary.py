@@ -11,7 +11,7 @@ import snnkit
 from snnkit.hw.xylo.cycles import count_cycles, est_clock_freq
 from snnkit.hw.xylo.power import estimate_power
 from snnkit.hw.xylo.specification import Specification
-from snnkit.recipes.activity import chip_record, populations_of
+from snnkit.recipes.activity import chip_record, net_events
 from snnkit.recipes.chip_stages import Simulation
 from snnkit.recipes.train_stage import Trained
 from snnkit.recipes.validation import Validation
@@ -78,7 +78,7 @@ def report_data(
             "chip": simulation.accuracy,
         },
         history=tuple(EpochRecord(e.stage, e.epoch, e.loss, e.train_accuracy) for e in trained.history),
-        sample=_sample(trained, simulation, table["population_delays"]),
+        sample=_sample(trained, simulation),
         weight_histograms=_weight_histograms(specification),
         state_histograms=_state_histograms(specification, record),
         shift_curve=tuple(
@@ -99,25 +99,19 @@ def report_data(
     )
 
 
-def _sample(trained: Trained, simulation: Simulation, delays: Mapping[str, int]) -> SampleTrace:
+def _sample(trained: Trained, simulation: Simulation) -> SampleTrace:
     """The first recording that the chip names rightly; the first of all where it names none."""
-    right = simulation.predictions == trained.prepared.test_labels
-    index = int(np.argmax(right))
-    part = slice(index, index + 1)
-    events = trained.prepared.test_events[part]
-    activity = populations_of(
-        trained.qat_net, simulation.specification, delays, events, simulation.inputs[part]
-    )
-    hidden = [a for a in activity if a.population.layer == "hidden"]
-    output = [a for a in activity if a.population.layer == "output"]
+    index = int(np.argmax(simulation.predictions == trained.prepared.test_labels))
+    events = trained.prepared.test_events[index]
+    net = net_events(trained.qat_net, simulation.specification, events)
+    chip = chip_record(simulation.specification, simulation.inputs[index : index + 1])
     return SampleTrace(
         index=index,
         label=int(trained.prepared.test_labels[index]),
-        input=events[0],
-        # Hidden layers are shown in the net's time; only the outputs' lag is left for the reader to see.
-        net_hidden=np.concatenate([a.net_events[0] for a in hidden], axis=1),
-        chip_hidden=np.concatenate([a.chip_events[0] for a in hidden], axis=1),
-        net_output=np.concatenate([a.net_events[0] for a in output], axis=1),
+        input=events,
+        net_hidden=net["hidden"],
+        chip_hidden=chip["Spikes"][0],
+        net_output=net["output"],
         chip_output=simulation.outputs[index],
         delay=simulation.delay,
     )

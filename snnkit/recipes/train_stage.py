@@ -95,7 +95,7 @@ def load_trained(folder: RunFolder) -> Trained:
         float_net, float_history = _load_float(prepared, folder)
         qat_net = _qat_network(prepared, float_net)
         saved = Checkpoint.load(folder.qat_net)
-        load_parameters(trained_parameters(qat_net), saved.part("parameter"), folder.qat_net.name)
+        _restore_qat(qat_net, saved, prepared, folder)
         return _evaluated(prepared, float_net, qat_net, float_history + _history(saved))
 
 
@@ -130,12 +130,26 @@ def _qat_stage(
     history: tuple[Epoch, ...] = ()
     if folder.qat_net.is_file():
         saved = Checkpoint.load(folder.qat_net)
-        load_parameters(trained_parameters(net), saved.part("parameter"), folder.qat_net.name)
+        _restore_qat(net, saved, prepared, folder)
         return net, _history(saved)
     if prepared.recipe.qat.epochs:
         history = _fit(net, prepared, folder, "qat", progress)
+    _observe_states(net, prepared)
     _save_net(net, history, prepared.encoder, folder.qat_net)
     return net, history
+
+
+def _restore_qat(net: nn.Module, saved: Checkpoint, prepared: Prepared, folder: RunFolder) -> None:
+    load_parameters(trained_parameters(net), saved.part("parameter"), folder.qat_net.name)
+    _observe_states(net, prepared)
+
+
+def _observe_states(net: nn.Module, prepared: Prepared) -> None:
+    """Fit the scales to the states of the trained weights: training moves them beyond those it began with."""
+    from snnkit.transforms.chip import recalibrate
+
+    recalibrate(net, prepared.calibration_events().float())
+    net.eval()
 
 
 def untrained_network(prepared: Prepared) -> TorchSequential:
