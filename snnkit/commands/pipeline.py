@@ -68,11 +68,17 @@ class _Step:
 
 
 def _validation_told(validation: "Validation") -> str:
-    same, difference = words.percent(validation.same_class), difference_text(validation.divergence)
-    return (
-        f"Compared on {validation.compared} recordings: {same} get the same class from net and chip.\n"
-        f"{difference[0].upper()}{difference[1:]}"
-    )
+    lines = [
+        f"{validation.compared} recordings compared; net and chip give the same class to "
+        f"{words.percent(validation.same_class)} of them.",
+        *(
+            f"{p.path}: {p.net_events:,} events in the net, {p.chip_events:,} on the chip; the same in "
+            f"{words.percent(p.same_events)} of all neurons and steps."
+            for p in validation.populations
+        ),
+        words.sentence(difference_text(validation.divergence)),
+    ]
+    return "\n".join(lines)
 
 
 _STEPS = {

@@ -112,7 +112,7 @@ def difference_text(found: Divergence | None) -> str:
     values = f"net {words.number(found.net_value)}, chip {words.number(found.chip_value)}"
     return (
         f"first difference at step {found.time}{sample}, {found.layer} neuron {found.neuron}: {values}. "
-        f"{found.reason}"
+        f"{words.sentence(found.reason)}"
     )
 
 

@@ -146,14 +146,16 @@ def raster(
 ) -> "Axes":
     """Draw events ``(time, neurons)`` as ticks, fainter for one event a step than for several.
 
-    ``different`` is a mask of the same shape; what it marks is drawn in the colour of errors.
+    ``different`` is a mask of the same shape; what it marks is drawn in the colour of errors, faintly where
+    there is no event.
     """
     time, neurons = events.shape
     marked = np.zeros(events.shape, dtype=bool) if different is None else different
     for mask, shade, alpha in (
         ((events == 1) & ~marked, colour, 0.65),
         ((events > 1) & ~marked, colour, 1.0),
-        (marked, COLOURS["bad"], 1.0),
+        (marked & (events > 0), COLOURS["bad"], 1.0),
+        (marked & (events == 0), COLOURS["bad"], 0.3),
     ):
         steps, rows = np.nonzero(mask)
         if steps.size:

@@ -1,9 +1,14 @@
 """Numbers as words, alike on the page and in the terminal."""
 
-__all__ = ["hertz", "number", "percent", "points", "relative_error", "seconds", "watts"]
+__all__ = ["hertz", "number", "percent", "points", "relative_error", "seconds", "sentence", "watts"]
 
 _MINUTE = 60
 _SMALLEST_ERROR = 1e-5
+
+
+def sentence(text: str) -> str:
+    """Begin with a capital."""
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def percent(fraction: float) -> str:

@@ -58,6 +58,16 @@ def test_raster_draws_every_event_once(axes):
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b", "c", "d"]
 
 
+def test_raster_marks_what_differs_strongly_where_there_are_events(axes):
+    events = np.zeros((5, 2), dtype=int)
+    events[1, 0] = events[2, 0] = 1
+    different = np.zeros((5, 2), dtype=bool)
+    different[2, 0] = different[3, 1] = True
+    figures.raster(axes, events, colour=COLOURS["chip"], different=different)
+    drawn = {(line.get_color(), line.get_alpha(), *line.get_xdata()[:1]) for line in axes.lines}
+    assert drawn == {(COLOURS["chip"], 0.65, 1), (COLOURS["bad"], 1.0, 2), (COLOURS["bad"], 0.3, 3)}
+
+
 def test_raster_names_groups_of_output_neurons(axes):
     figures.raster(axes, np.ones((5, 6), dtype=int), colour=COLOURS["chip"], names=["a", "b"])
     assert axes.get_yticks().tolist() == [1.0, 4.0]
