@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from snnkit.hw.xylo.simulator import XyloSim
-from snnkit.hw.xylo.specification import Specification
+from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
+from snnkit.hw.xylo.specification.core import Specification
 
 __all__ = ["chip_record", "net_events"]
 

@@ -6,14 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from snnkit.hw.xylo.check import CheckReport
-from snnkit.hw.xylo.check import check as check_net
-from snnkit.hw.xylo.counters import Counters
-from snnkit.hw.xylo.deployment import Deployment
-from snnkit.hw.xylo.deployment import deploy as deploy_net
-from snnkit.hw.xylo.simulator import XyloSim
-from snnkit.hw.xylo.specification import Specification
-from snnkit.hw.xylo.vectors import make_vectors
+from snnkit.hw.xylo.deployment.deploy import Deployment
+from snnkit.hw.xylo.deployment.deploy import deploy as deploy_net
+from snnkit.hw.xylo.mapping.check import CheckReport
+from snnkit.hw.xylo.mapping.check import check as check_net
+from snnkit.hw.xylo.simulator.counters import Counters
+from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
+from snnkit.hw.xylo.specification.core import Specification
+from snnkit.hw.xylo.validation.vectors import make_vectors
 from snnkit.recipes.metrics_file import update_metrics
 from snnkit.recipes.prepare import Prepared, prepare
 from snnkit.recipes.progress import Progress

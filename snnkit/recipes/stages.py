@@ -23,8 +23,8 @@ from snnkit.recipes.run_folder import RunFolder, new_run_folder
 from snnkit.recipes.toml import recipe_names
 
 if TYPE_CHECKING:
-    from snnkit.hw.xylo.check import CheckReport
-    from snnkit.hw.xylo.deployment import Deployment
+    from snnkit.hw.xylo.deployment.deploy import Deployment
+    from snnkit.hw.xylo.mapping.check import CheckReport
     from snnkit.recipes.chip_stages import Simulation
     from snnkit.recipes.train_stage import Trained
     from snnkit.recipes.validation import Validation

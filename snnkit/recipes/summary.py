@@ -10,7 +10,7 @@ import numpy as np
 import snnkit
 from snnkit.hw.xylo.cycles import count_cycles, est_clock_freq
 from snnkit.hw.xylo.power import estimate_power
-from snnkit.hw.xylo.specification import Specification
+from snnkit.hw.xylo.specification.core import Specification
 from snnkit.recipes.activity import chip_record, net_events
 from snnkit.recipes.chip_stages import Simulation
 from snnkit.recipes.train_stage import Trained
@@ -149,9 +149,9 @@ def _state_histograms(
 
 
 def _timing(specification: Specification, simulation: Simulation, record: Mapping[str, np.ndarray]) -> Timing:
-    activity = {"input_sp": simulation.inputs[: len(record["Spikes"])], "hidden_sp": record["Spikes"]}
-    cycles = count_cycles(specification, **activity).total
-    power = estimate_power(specification, **activity)
+    inputs, hidden = simulation.inputs[: len(record["Spikes"])], record["Spikes"]
+    cycles = count_cycles(specification, inputs, hidden).total
+    power = estimate_power(specification, input_sp=inputs, hidden_sp=hidden)
     return Timing(
         cycles_per_step=cycles,
         clock_hz=est_clock_freq(specification),

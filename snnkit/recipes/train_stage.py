@@ -171,7 +171,7 @@ def _qat_network(prepared: Prepared, float_net: TorchSequential) -> nn.Module:
     The weight shifts are those that serve the float net best on the chip, in the bit-exact simulator, on
     training recordings.
     """
-    from snnkit.hw.xylo.deployment import deploy
+    from snnkit.hw.xylo.deployment.deploy import deploy
     from snnkit.transforms.chip import for_chip
 
     deployment = deploy(

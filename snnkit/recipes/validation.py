@@ -2,10 +2,10 @@
 
 from dataclasses import asdict, dataclass
 
-from snnkit.hw.xylo.specification import Specification
-from snnkit.hw.xylo.validate import Validation as Comparison
-from snnkit.hw.xylo.validate import check_vectors
-from snnkit.hw.xylo.validate import validate as compare
+from snnkit.hw.xylo.specification.core import Specification
+from snnkit.hw.xylo.validation.validate import Validation as Comparison
+from snnkit.hw.xylo.validation.validate import check_vectors
+from snnkit.hw.xylo.validation.validate import validate as compare
 from snnkit.recipes.chip_stages import load_program
 from snnkit.recipes.progress import Progress
 from snnkit.recipes.run_folder import RunFolder
