@@ -20,8 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from snnkit.hw.xylo.simulator import XyloSim
-from snnkit.hw.xylo.specification import Specification
+from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
+from snnkit.hw.xylo.specification.core import Specification
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "simulator"))
 from xylosim_oracle import XylosimOracle

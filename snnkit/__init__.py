@@ -11,13 +11,22 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_SUBPACKAGES = ("dag", "data", "hw", "nn", "parameters", "report", "training", "transforms", "utilities")
-
-__all__ = ["__version__", *_SUBPACKAGES]
+__all__ = [
+    "__version__",
+    "dag",
+    "data",
+    "hw",
+    "nn",
+    "parameters",
+    "report",
+    "training",
+    "transforms",
+    "utilities",
+]
 
 
 def __getattr__(name: str) -> "ModuleType":
-    if name in _SUBPACKAGES:
+    if name in __all__:
         return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

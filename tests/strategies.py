@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from snnkit.hw.xylo.specification import Population, Specification
+from snnkit.hw.xylo.specification.core import Population, Specification
 from snnkit.nn.combinators import Residual, Sequential, TorchSequential
 from snnkit.nn.modules import LIFTorch, LinearTorch, TorchModule
 from snnkit.utilities.chips import Chip, get_chip

@@ -6,45 +6,59 @@ Parts are loaded when they are first used: none of them needs the vendor's drive
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# `check` is a module too: imported here, its name means the function whoever comes first.
-from .check import CheckReport, check
-from .specification import Population, Specification, SpecificationError
+from .specification.core import Population, Specification, SpecificationError
 from .violation import DRCError, DRCWarning, MappingError, Violation
 
 if TYPE_CHECKING:
-    from .configuration import XyloConfiguration
+    from .configuration.objects import XyloConfiguration
+    from .configuration.rockpool import (
+        config_from_specification,
+        load_config,
+        save_config,
+        validate_configuration,
+    )
     from .cycles import CycleCount, cycles_model, est_clock_freq
-    from .deployment import Deployment, deploy
-    from .deployment_report import DeploymentReport, LayerReport
-    from .lowering import lower
-    from .mapped_network import MappedNetwork
+    from .deployment.deploy import Deployment, deploy
+    from .deployment.quantising import quantise
+    from .deployment.report import DeploymentReport, LayerReport
+    from .mapping.check import CheckReport, check
+    from .mapping.lowering import lower
+    from .mapping.mapped_network import MappedNetwork
     from .power import PowerEstimate, estimate_power
-    from .quantising import quantise
-    from .rockpool_config import config_from_specification, load_config, save_config, validate_configuration
-    from .simulator import XyloSim
+    from .simulator.xylo_sim import XyloSim
+    from .validation.validate import Divergence, Validation, validate
+    from .validation.vectors import VectorCheck, check_vectors, make_vectors
 
 _CHIP_FACES = ("syns61201", "syns61300", "syns63300", "syns65302")
 
 # Name -> module that holds it.
 _LAZY = {
+    "CheckReport": "mapping.check",
+    "Divergence": "validation.validate",
+    "Validation": "validation.validate",
+    "VectorCheck": "validation.vectors",
+    "check": "mapping.check",
+    "check_vectors": "validation.vectors",
+    "make_vectors": "validation.vectors",
+    "validate": "validation.validate",
     "CycleCount": "cycles",
-    "Deployment": "deployment",
-    "DeploymentReport": "deployment_report",
-    "LayerReport": "deployment_report",
-    "MappedNetwork": "mapped_network",
+    "Deployment": "deployment.deploy",
+    "DeploymentReport": "deployment.report",
+    "LayerReport": "deployment.report",
+    "MappedNetwork": "mapping.mapped_network",
     "PowerEstimate": "power",
-    "XyloConfiguration": "configuration",
-    "XyloSim": "simulator",
-    "config_from_specification": "rockpool_config",
+    "XyloConfiguration": "configuration.objects",
+    "XyloSim": "simulator.xylo_sim",
+    "config_from_specification": "configuration.rockpool",
     "cycles_model": "cycles",
-    "deploy": "deployment",
+    "deploy": "deployment.deploy",
     "est_clock_freq": "cycles",
     "estimate_power": "power",
-    "load_config": "rockpool_config",
-    "lower": "lowering",
-    "quantise": "quantising",
-    "save_config": "rockpool_config",
-    "validate_configuration": "rockpool_config",
+    "load_config": "configuration.rockpool",
+    "lower": "mapping.lowering",
+    "quantise": "deployment.quantising",
+    "save_config": "configuration.rockpool",
+    "validate_configuration": "configuration.rockpool",
 }
 
 __all__ = [
@@ -54,6 +68,7 @@ __all__ = [
     "DRCWarning",
     "Deployment",
     "DeploymentReport",
+    "Divergence",
     "LayerReport",
     "MappedNetwork",
     "MappingError",
@@ -61,10 +76,13 @@ __all__ = [
     "PowerEstimate",
     "Specification",
     "SpecificationError",
+    "Validation",
+    "VectorCheck",
     "Violation",
     "XyloConfiguration",
     "XyloSim",
     "check",
+    "check_vectors",
     "config_from_specification",
     "cycles_model",
     "deploy",
@@ -72,12 +90,14 @@ __all__ = [
     "estimate_power",
     "load_config",
     "lower",
+    "make_vectors",
     "quantise",
     "save_config",
     "syns61201",
     "syns61300",
     "syns63300",
     "syns65302",
+    "validate",
     "validate_configuration",
 ]
 

@@ -6,11 +6,16 @@ from typing import Any, TypeVar
 
 from snnkit.utilities.chips import Chip, get_chip
 
-from .configuration import configuration_class
+from .configuration.objects import configuration_class
+from .configuration.rockpool import (
+    config_from_specification,
+    load_config,
+    save_config,
+    validate_configuration,
+)
 from .cycles import cycles_model, est_clock_freq
-from .rockpool_mapper import mapper
-from .rockpool_config import config_from_specification, load_config, save_config, validate_configuration
-from .simulator import XyloSim
+from .mapping.rockpool_mapper import mapper
+from .simulator.xylo_sim import XyloSim
 
 __all__ = ["ChipFace"]
 

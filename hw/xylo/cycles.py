@@ -19,8 +19,8 @@ import numpy as np
 from snnkit.utilities.chips import Chip, get_chip
 from snnkit.utilities.errors import ParameterError
 
-from .configuration_conversion import chip_of_configuration, specification_from_configuration
-from .specification import Specification
+from .configuration.conversion import chip_of_configuration, specification_from_configuration
+from .specification.core import Specification
 
 __all__ = ["CycleCount", "chip_of", "count_cycles", "cycles_model", "est_clock_freq", "time_step_of"]
 

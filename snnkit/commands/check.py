@@ -23,7 +23,7 @@ from snnkit.utilities.errors import ConfigurationError, nearest_match
 if TYPE_CHECKING:
     from types import ModuleType
 
-    from snnkit.hw.xylo.violation import Violation
+    from snnkit.hw.xylo import Violation
 
 __all__ = ["Verdict", "check", "load_object"]
 
@@ -78,7 +78,7 @@ def _verdict(target: str | None, chip: str | None) -> Verdict:
 
 
 def _check_net(target: str, chip: Chip | None) -> Verdict:
-    from snnkit.hw.xylo.check import check as check_net
+    from snnkit.hw.xylo.mapping.check import check as check_net
 
     if chip is None:
         raise ConfigurationError(f"Which chip is {target} for? Say so with --chip; snnkit chips lists them.")
@@ -91,7 +91,7 @@ def _of_report(report: Any) -> Verdict:
 
 
 def _check_specification(path: Path, chip: Chip | None) -> Verdict:
-    from snnkit.hw.xylo.specification import Specification
+    from snnkit.hw.xylo.specification.core import Specification
 
     specification = Specification.load(path)
     if chip is not None:

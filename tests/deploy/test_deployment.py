@@ -384,5 +384,5 @@ def test_noise_of_training_does_not_reach_the_program():
 def test_large_calibration_sets_are_run_in_shares(monkeypatch):
     data = events()
     whole = deploy(small_net(), "imu", data)
-    monkeypatch.setattr("snnkit.hw.xylo.float_run._RECORDED_VALUES", 1)
+    monkeypatch.setattr("snnkit.hw.xylo.deployment.float_run._RECORDED_VALUES", 1)
     assert deploy(small_net(), "imu", data).specification == whole.specification

@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from snnkit.hw.xylo.allocation import Role, order_populations
+from snnkit.hw.xylo.mapping.allocation import Role, order_populations
 from snnkit.utilities.chips import get_chip
 
 IMU = get_chip("imu")

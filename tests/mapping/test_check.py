@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import nn
 
-from snnkit.hw.xylo.check import check
-from snnkit.hw.xylo.lowering import lower
+from snnkit.hw.xylo.mapping.check import check
+from snnkit.hw.xylo.mapping.lowering import lower
 from snnkit.hw.xylo.violation import DRCError, MappingError
 from snnkit.nn.combinators import Sequential
 from snnkit.nn.modules import (

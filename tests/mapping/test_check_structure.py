@@ -5,7 +5,7 @@ import itertools
 from torch import nn
 
 from snnkit.dag import Add, Concat, DagModule, Identity
-from snnkit.hw.xylo.check import check
+from snnkit.hw.xylo.mapping.check import check
 from snnkit.nn.combinators import Residual, Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
 

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from snnkit.dag import Add, Concat, DagModule
-from snnkit.hw.xylo.lowering import lower
+from snnkit.hw.xylo.mapping.lowering import lower
 from snnkit.nn.combinators import Residual, Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch, TimeStepDropout, UnitDropout, aLIFTorch
 from snnkit.utilities.chips import CHIPS

@@ -10,7 +10,7 @@ from mapping.rockpool_oracle import rockpool_mapper
 from torch import nn
 
 from snnkit.hw.xylo import MappingError
-from snnkit.hw.xylo.rockpool_mapper import mapper
+from snnkit.hw.xylo.mapping.rockpool_mapper import mapper
 from snnkit.nn.combinators import Residual, Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
 from snnkit.utilities.errors import ConfigurationError

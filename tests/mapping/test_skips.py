@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from snnkit.hw.xylo.lowering_values import INPUT, Circuit, Node, Projection, Skip
-from snnkit.hw.xylo.skips import contents, delays, sources_of
+from snnkit.hw.xylo.mapping.skips import contents, delays, sources_of
+from snnkit.hw.xylo.mapping.values import INPUT, Circuit, Node, Projection, Skip
 
 
 def node(index: int, size: int = 1) -> Node:

@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from snnkit.hw.xylo.check import check
+from snnkit.hw.xylo.mapping.check import check
 from snnkit.nn.modules import LIFTorch
 from snnkit.recipes.network import build_network, set_working_point
 from snnkit.recipes.recipe import NetworkSection

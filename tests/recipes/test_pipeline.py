@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from snnkit.hw.xylo.simulator import XyloSim
-from snnkit.hw.xylo.specification import Specification
+from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
+from snnkit.hw.xylo.specification.core import Specification
 from snnkit.recipes import stages
 from snnkit.recipes.run_folder import RunFolder
 from snnkit.recipes.validation import SimulatorError

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
-from snnkit.hw.xylo.reference import reference_run
-from snnkit.hw.xylo.specification import ARRAYS, SHIFTS, Specification
+from snnkit.hw.xylo.simulator.reference import reference_run
+from snnkit.hw.xylo.specification.core import ARRAYS, SHIFTS, Specification
 from snnkit.utilities.files import write_arrays
 
 sys.path.insert(0, str(Path(__file__).parents[1]))

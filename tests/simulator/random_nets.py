@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from snnkit.hw.xylo.specification import Specification
+from snnkit.hw.xylo.specification.core import Specification
 
 
 def _weights(rng, shape, density, peak):

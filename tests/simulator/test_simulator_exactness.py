@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from simulator.random_nets import random_raster, random_specification
 from strategies import specifications
 
-from snnkit.hw.xylo.reference import ReferenceCounters, reference_run
-from snnkit.hw.xylo.simulator import XyloSim
-from snnkit.hw.xylo.specification import ARRAYS, SHIFTS, Specification
+from snnkit.hw.xylo.simulator.reference import ReferenceCounters, reference_run
+from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
+from snnkit.hw.xylo.specification.core import ARRAYS, SHIFTS, Specification
 from snnkit.utilities.chips import get_chip
 from snnkit.utilities.files import read_arrays
 

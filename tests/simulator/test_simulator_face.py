@@ -10,9 +10,9 @@ import pytest
 import torch
 from simulator.random_nets import random_specification
 
-from snnkit.hw.xylo.configuration_conversion import configuration_from_specification
-from snnkit.hw.xylo.simulator import XyloSim
-from snnkit.hw.xylo.specification import Population, Specification
+from snnkit.hw.xylo.configuration.conversion import configuration_from_specification
+from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
+from snnkit.hw.xylo.specification.core import Population, Specification
 from snnkit.utilities.errors import ConfigurationError, DataError, ParameterError, ShapeError
 
 
@@ -297,8 +297,8 @@ def test_runs_without_any_writeable_cache_folder(tmp_path) -> None:
     script = (
         "import numba.core.caching as c\n"
         "c.CacheImpl._locator_classes = []\n"
-        "from snnkit.hw.xylo.simulator import XyloSim\n"
-        "from snnkit.hw.xylo.specification import Specification\n"
+        "from snnkit.hw.xylo.simulator.xylo_sim import XyloSim\n"
+        "from snnkit.hw.xylo.specification.core import Specification\n"
         "import numpy as np\n"
         "s = Specification.create(chip='imu', weights_in=[[90]], weights_out=[[80]], threshold=60)\n"
         "_, _, r = XyloSim(s)(np.ones((4, 1), int), record=True)\n"
@@ -313,6 +313,6 @@ def test_runs_without_any_writeable_cache_folder(tmp_path) -> None:
 
 
 def test_import_does_not_load_numba() -> None:
-    script = "import sys, snnkit.hw.xylo.simulator; print('numba' in sys.modules)"
+    script = "import sys, snnkit.hw.xylo.simulator.xylo_sim; print('numba' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"

@@ -5,7 +5,7 @@ import pytest
 from simulator.random_nets import random_raster, random_specification
 from simulator.xylosim_oracle import XylosimOracle
 
-from snnkit.hw.xylo.simulator import XyloSim
+from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
 
 pytest.importorskip("xylosim", reason="the oracle xylosim is not installed (extra `oracles`)")
 pytestmark = pytest.mark.oracle

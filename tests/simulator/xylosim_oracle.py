@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from snnkit.hw.xylo.specification import Specification
+from snnkit.hw.xylo.specification.core import Specification
 from snnkit.utilities.chips import get_chip
 
 

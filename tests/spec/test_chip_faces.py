@@ -7,9 +7,9 @@ from importlib import import_module
 
 import numpy as np
 import pytest
+
 import snnkit.hw.xylo
 from snnkit.hw.xylo import Specification
-
 from snnkit.nn.combinators import Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
 from snnkit.utilities.chips import CHIPS

@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from snnkit.hw.xylo.specification import Population, Specification
 
+from snnkit.hw.xylo.specification.core import Population, Specification
 from snnkit.utilities.chips import CHIPS
 
 CHIP_NAMES = list(CHIPS)

@@ -9,21 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from snnkit.hw.xylo.configuration import (
+from strategies import specifications
+
+from snnkit.hw.xylo.configuration.objects import (
     A2Configuration,
     ImuConfiguration,
     configuration_class,
 )
-from snnkit.hw.xylo.rockpool_config import (
+from snnkit.hw.xylo.configuration.rockpool import (
     config_from_specification,
     load_config,
     save_config,
     validate_configuration,
 )
-from snnkit.hw.xylo.specification import Specification, SpecificationError
+from snnkit.hw.xylo.specification.core import Specification, SpecificationError
 from snnkit.hw.xylo.violation import MappingError
-from strategies import specifications
-
 from snnkit.utilities.chips import CHIPS
 from snnkit.utilities.errors import ConfigurationError, FileFormatError
 

@@ -5,10 +5,10 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+
 from snnkit.hw.xylo.cycles import count_cycles, cycles_model, est_clock_freq
 from snnkit.hw.xylo.power import estimate_power
-from snnkit.hw.xylo.specification import Specification
-
+from snnkit.hw.xylo.specification.core import Specification
 from snnkit.utilities.chips import CHIPS
 from snnkit.utilities.errors import ParameterError
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from snnkit.hw.xylo.specification import ARRAYS, Specification, SpecificationError
 from strategies import specifications
 
+from snnkit.hw.xylo.specification.core import ARRAYS, Specification, SpecificationError
 from snnkit.utilities.chips import CHIPS
 from snnkit.utilities.errors import ConfigurationError
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import save
-from snnkit.hw.xylo.specification import Population, Specification
 from strategies import specifications
 
+from snnkit.hw.xylo.specification.core import Population, Specification
 from snnkit.utilities.errors import FileFormatError
 from snnkit.utilities.files import read_arrays
 

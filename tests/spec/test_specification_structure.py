@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
-from snnkit.hw.xylo.specification import Population, Specification, SpecificationError
 from strategies import specifications
 
+from snnkit.hw.xylo.specification.core import Population, Specification, SpecificationError
 from snnkit.utilities.chips import CHIPS
 
 

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from snnkit.hw.xylo import deploy
-from snnkit.hw.xylo.causes import causes
-from snnkit.hw.xylo.validate import validate
+from snnkit.hw.xylo.validation.causes import causes
+from snnkit.hw.xylo.validation.validate import validate
 from snnkit.nn.combinators import Residual, Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
 from snnkit.utilities.errors import ConfigurationError, DataError, ShapeError

@@ -5,8 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from snnkit.hw.xylo.specification import Specification
-from snnkit.hw.xylo.vectors import check_vectors, make_vectors
+from snnkit.hw.xylo.specification.core import Specification
+from snnkit.hw.xylo.validation.vectors import check_vectors, make_vectors
 from snnkit.utilities.errors import DataError, FileFormatError
 from snnkit.utilities.files import read_arrays, write_arrays
 

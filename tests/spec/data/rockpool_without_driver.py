@@ -15,8 +15,9 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 import numpy as np
+
 from snnkit.hw.xylo.cycles import cycles_model, est_clock_freq
-from snnkit.hw.xylo.specification import Specification
+from snnkit.hw.xylo.specification.core import Specification
 
 FACES = {"a2": "syns61201", "a3": "syns65302", "imu": "syns63300"}
 

@@ -1,0 +1,1 @@
+"""From a mapped network to integers: calibration, scales, report."""

@@ -1,0 +1,186 @@
+"""From a mapped network in float to the integer program, by the rule of ``snnkit.transforms.scaling``."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from snnkit.transforms.scaling import (
+    ScalePlan,
+    dash_for_decay,
+    fold_bias,
+    neuron_scales,
+    quantise_bias,
+    quantise_threshold,
+    quantise_weights,
+)
+from snnkit.utilities.chips import Chip
+from snnkit.utilities.errors import ConfigurationError, unknown_key_message
+
+from ..mapping.mapped_network import MappedNetwork
+from ..specification.core import Specification
+
+__all__ = ["QuantisedNetwork", "quantise"]
+
+
+@dataclass(frozen=True, eq=False)
+class QuantisedNetwork:
+    """A program and the scales it was made with.
+
+    Attributes:
+        specification: the integers.
+        scale: (Nhid,) float64, state units per float unit.
+        scale_out: (Nout,).
+    """
+
+    specification: Specification
+    scale: np.ndarray
+    scale_out: np.ndarray
+
+
+@dataclass(frozen=True, eq=False)
+class _Layer:
+    """What quantising hidden and output neurons have in common; (N,) and (N, S) tensors."""
+
+    threshold: Tensor
+    bias: Tensor
+    synaptic_bias: Tensor
+    decay_syn: Tensor
+    weights: tuple[tuple[Tensor, int], ...]
+    """(Nsrc, N, S) or (Nsrc, N) with their shifts, over all neurons of the layer."""
+    peak: Tensor | None
+
+
+def quantise(
+    mapped: MappedNetwork, plan: ScalePlan | None = None, scales: Mapping[str, Tensor] | None = None
+) -> QuantisedNetwork:
+    """Return the program of a mapped network under a plan (shifts, state peaks, headroom).
+
+    ``scales`` by module path, those that a network was trained with, take the place of the rule.
+
+    Output neurons whose threshold is at least the largest of the chip, as networks have that are read out by
+    their membrane, do not fire: their threshold limits no scale and becomes the chip's largest.
+
+    Raises:
+        ConfigurationError: the plan has peaks, or ``scales`` has scales, for populations that are not in
+            the network.
+    """
+    plan = plan or ScalePlan()
+    chip = mapped.chip
+    peaks = _by_neuron(mapped, plan.peaks, "peaks")
+    hidden = _hidden_layer(mapped, plan, peaks.get("hidden"))
+    output = _output_layer(mapped, plan, peaks.get("output"))
+    given = _by_neuron(mapped, scales or {}, "scales")
+    scale = given.get("hidden", _scales(hidden, plan, chip))
+    scale_out = given.get("output", _scales(output, plan, chip))
+    n_receiving = mapped.weights_in.shape[1]
+    dash_syn = _dashes(mapped.decay_syn, chip)
+    specification = Specification.create(
+        chip=chip,
+        weights_in=_integers(mapped.weights_in, scale[:n_receiving], plan.weight_shift_in, chip),
+        weights_rec=_integers(mapped.weights_rec, scale, plan.weight_shift_rec, chip),
+        weights_out=_integers(mapped.weights_out, scale_out, plan.weight_shift_out, chip),
+        dash_mem=_dashes(mapped.decay_mem, chip),
+        dash_syn=dash_syn[:, 0],
+        dash_syn_2=dash_syn[:, 1] if mapped.n_synapses == 2 else None,
+        dash_mem_out=_dashes(mapped.decay_mem_out, chip),
+        dash_syn_out=_dashes(mapped.decay_syn_out, chip),
+        threshold=_thresholds(hidden.threshold, scale, chip),
+        threshold_out=_thresholds(output.threshold, scale_out, chip),
+        bias=_biases(hidden, scale, chip),
+        bias_out=_biases(output, scale_out, chip),
+        weight_shift_in=plan.weight_shift_in,
+        weight_shift_rec=plan.weight_shift_rec,
+        weight_shift_out=plan.weight_shift_out,
+        aliases=mapped.aliases,
+        dt=mapped.dt,
+        populations=mapped.populations,
+    )
+    return QuantisedNetwork(specification, scale.numpy(), scale_out.numpy())
+
+
+def _hidden_layer(mapped: MappedNetwork, plan: ScalePlan, peak: Tensor | None) -> _Layer:
+    n_in, n_hidden, _ = mapped.shape
+    inputs = np.zeros((n_in, n_hidden, mapped.n_synapses))
+    inputs[:, : mapped.weights_in.shape[1]] = mapped.weights_in
+    weights = (
+        (torch.from_numpy(inputs), plan.weight_shift_in),
+        (torch.from_numpy(mapped.weights_rec), plan.weight_shift_rec),
+    )
+    return _Layer(
+        torch.from_numpy(mapped.threshold),
+        torch.from_numpy(mapped.bias),
+        torch.from_numpy(mapped.synaptic_bias),
+        torch.from_numpy(mapped.decay_syn),
+        weights,
+        peak,
+    )
+
+
+def _output_layer(mapped: MappedNetwork, plan: ScalePlan, peak: Tensor | None) -> _Layer:
+    return _Layer(
+        torch.from_numpy(mapped.threshold_out),
+        torch.from_numpy(mapped.bias_out),
+        torch.from_numpy(mapped.synaptic_bias_out)[:, None],
+        torch.from_numpy(mapped.decay_syn_out)[:, None],
+        ((torch.from_numpy(mapped.weights_out), plan.weight_shift_out),),
+        peak,
+    )
+
+
+def _scales(layer: _Layer, plan: ScalePlan, chip: Chip) -> Tensor:
+    return neuron_scales(
+        weights=layer.weights,
+        threshold=_limiting_threshold(layer, chip),
+        bias=_folded_bias(layer, chip),
+        peak=layer.peak,
+        chip=chip,
+        headroom=plan.headroom,
+    )
+
+
+def _limiting_threshold(layer: _Layer, chip: Chip) -> Tensor:
+    """Put the neuron's largest weight in place of a threshold that is there so as never to be reached."""
+    largest = torch.stack([matrix.abs().movedim(1, 0).flatten(1).amax(1) for matrix, _ in layer.weights])
+    stand_in = torch.where(largest.amax(0) > 0, largest.amax(0), torch.ones_like(layer.threshold))
+    return torch.where(layer.threshold >= chip.max_threshold, stand_in, layer.threshold)
+
+
+def _folded_bias(layer: _Layer, chip: Chip) -> Tensor:
+    dash = dash_for_decay(layer.decay_syn, chip)
+    return layer.bias + fold_bias(layer.synaptic_bias.reshape(-1), dash)
+
+
+def _integers(weights: np.ndarray, scale: Tensor, shift: int, chip: Chip) -> np.ndarray:
+    return quantise_weights(torch.from_numpy(weights), scale, shift, chip, integers=True).numpy()
+
+
+def _thresholds(threshold: Tensor, scale: Tensor, chip: Chip) -> np.ndarray:
+    return quantise_threshold(threshold, scale, chip, integers=True).numpy()
+
+
+def _biases(layer: _Layer, scale: Tensor, chip: Chip) -> np.ndarray:
+    return quantise_bias(_folded_bias(layer, chip), scale, chip, integers=True).numpy()
+
+
+def _dashes(decays: np.ndarray, chip: Chip) -> np.ndarray:
+    return dash_for_decay(torch.from_numpy(np.ascontiguousarray(decays)), chip).to(torch.int64).numpy()
+
+
+def _by_neuron(mapped: MappedNetwork, values: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:
+    """Return what is given by population for each layer's neurons; 0 where a population has nothing."""
+    if not values:
+        return {}
+    paths = {population.path for population in mapped.populations}
+    unknown = [path for path in values if path not in paths]
+    if unknown:
+        raise ConfigurationError(f"{what}: {unknown_key_message('population', unknown[0], paths)}")
+    sizes = {"hidden": mapped.shape[1], "output": mapped.shape[2]}
+    found = {layer: torch.zeros(size, dtype=torch.float64) for layer, size in sizes.items()}
+    for population in mapped.populations:
+        if population.path in values:
+            mine = values[population.path].detach().cpu().to(torch.float64)
+            found[population.layer][population.start : population.stop] = mine
+    return found

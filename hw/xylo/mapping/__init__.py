@@ -1,0 +1,1 @@
+"""From a graph of modules to the layout of a chip, with every violation and resource."""

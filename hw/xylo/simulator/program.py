@@ -1,0 +1,139 @@
+"""A specification as the flat arrays that the kernels run."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from snnkit.utilities.chips import get_chip
+
+from ..specification.core import Specification
+
+__all__ = ["WIDTH", "Connections", "Layer", "Program", "compile_program", "padded"]
+
+WIDTH = 32
+"""Numbers that one vector instruction of the kernels takes: samples, or neighbouring neurons."""
+
+DENSE_FILL = 0.04
+"""From this share of non-zero weights on, whole rows are added faster than single weights."""
+
+MAX_DENSE_BYTES = 2**26
+
+
+class Connections(NamedTuple):
+    """Weights of one layer to another, by source; targets count ``synapse * padded neurons + neuron``.
+
+    ``dense`` (sources, synapses * padded neurons) holds the same weights, or is empty if they are few.
+    """
+
+    first: np.ndarray
+    target: np.ndarray
+    weight: np.ndarray
+    peak: np.ndarray
+    """Largest weight magnitude of each source."""
+    dense: np.ndarray
+
+
+class Layer(NamedTuple):
+    """Constants of a layer's neurons, padded with neurons that stay at rest and never fire."""
+
+    size: int
+    synapses: int
+    cap: int
+    dash_syn: np.ndarray
+    dash_mem: np.ndarray
+    bias: np.ndarray
+    threshold: np.ndarray
+
+
+class Program(NamedTuple):
+    """All that the kernels need to know of a specification."""
+
+    version: int
+    has_bias: bool
+    inputs: Connections
+    recurrent: Connections
+    outputs: Connections
+    hidden: Layer
+    output: Layer
+    has_aliases: bool
+    alias_first: np.ndarray
+    alias_target: np.ndarray
+
+
+def padded(size: int) -> int:
+    """Return ``size`` rounded up to whole vectors."""
+    return -(-size // WIDTH) * WIDTH
+
+
+def compile_program(spec: Specification) -> Program:
+    """Flatten ``spec``; nothing of it is judged here."""
+    chip = get_chip(spec.chip)
+    n, n_out = padded(spec.n_hidden), padded(spec.n_out)
+    silent = spec.n_hidden - spec.weights_out.shape[0]
+    weights_out = np.pad(spec.weights_out, ((silent, 0), (0, 0)))[:, :, None]
+    dash_syn = np.stack([spec.dash_syn, spec.dash_syn_2])[: spec.n_synapses]
+    targets = [np.asarray(row, np.int32) for row in spec.aliases]
+    return Program(
+        version=chip.core_version,
+        has_bias=bool(spec.bias.any() or spec.bias_out.any()),
+        inputs=_connections(spec.weights_in, spec.weight_shift_in, n),
+        recurrent=_connections(spec.weights_rec, spec.weight_shift_rec, n),
+        outputs=_connections(weights_out, spec.weight_shift_out, n_out),
+        hidden=_layer(chip.hidden_event_cap, dash_syn, spec.dash_mem, spec.bias, spec.threshold),
+        output=_layer(
+            chip.output_event_cap,
+            spec.dash_syn_out[None],
+            spec.dash_mem_out,
+            spec.bias_out,
+            spec.threshold_out,
+        ),
+        has_aliases=any(len(row) > 0 for row in targets),
+        alias_first=_offsets([len(row) for row in targets]),
+        alias_target=np.concatenate([*targets, np.zeros(0, np.int32)]),
+    )
+
+
+def _offsets(lengths: list[int] | np.ndarray) -> np.ndarray:
+    return np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
+
+
+def _connections(weights: np.ndarray, shift: int, n_padded: int) -> Connections:
+    """Shift ``weights`` (sources, targets, synapses) into 16 bits, where they wrap, and list them."""
+    n_sources, n_targets, n_synapses = weights.shape
+    shifted = (weights.astype(np.int64) << shift).astype(np.int16)
+    by_synapse = np.zeros((n_sources, n_synapses, n_padded), np.int16)
+    by_synapse[:, :, :n_targets] = shifted.transpose(0, 2, 1)
+    present = np.zeros(by_synapse.shape, bool)
+    present[:, :, :n_targets] = (weights != 0).transpose(0, 2, 1)
+    rows = by_synapse.reshape(n_sources, -1)
+    source, target = np.nonzero(present.reshape(n_sources, -1))
+    is_dense = len(source) > DENSE_FILL * weights.size and rows.nbytes <= MAX_DENSE_BYTES
+    return Connections(
+        first=_offsets(np.bincount(source, minlength=n_sources)),
+        target=target.astype(np.uint32),
+        weight=rows[source, target],
+        peak=np.abs(rows.astype(np.int32)).max(axis=1, initial=0).astype(np.int64),
+        dense=rows if is_dense else np.zeros((0, 0), np.int16),
+    )
+
+
+def _layer(
+    cap: int, dash_syn: np.ndarray, dash_mem: np.ndarray, bias: np.ndarray, threshold: np.ndarray
+) -> Layer:
+    size = len(threshold)
+    missing = padded(size) - size
+
+    def widened(values: np.ndarray, fill: int) -> np.ndarray:
+        widths = [(0, 0)] * (values.ndim - 1) + [(0, missing)]
+        return np.ascontiguousarray(np.pad(values.astype(np.int16), widths, constant_values=fill))
+
+    # Beyond 15 a shift of a 16-bit number changes nothing any more.
+    return Layer(
+        size,
+        len(dash_syn),
+        cap,
+        widened(np.minimum(dash_syn, 15), 0),
+        widened(np.minimum(dash_mem, 15), 0),
+        widened(bias, 0),
+        widened(threshold, 2**15 - 1),
+    )
