@@ -78,7 +78,7 @@ def _verdict(target: str | None, chip: str | None) -> Verdict:
 
 
 def _check_net(target: str, chip: Chip | None) -> Verdict:
-    from snnkit.hw.xylo.mapping.check import check as check_net
+    from snnkit.hw.xylo import check as check_net
 
     if chip is None:
         raise ConfigurationError(f"Which chip is {target} for? Say so with --chip; snnkit chips lists them.")
@@ -91,7 +91,7 @@ def _of_report(report: Any) -> Verdict:
 
 
 def _check_specification(path: Path, chip: Chip | None) -> Verdict:
-    from snnkit.hw.xylo.specification.core import Specification
+    from snnkit.hw.xylo import Specification
 
     specification = Specification.load(path)
     if chip is not None:
