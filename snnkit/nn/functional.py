@@ -10,15 +10,15 @@ with a batch axis, so a sequence may be cut anywhere: ``f(x)`` equals ``f(x[:, :
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from snnkit.nn.backend import get_backend, kernels_wanted
 from snnkit.nn.delta_modulation import delta_modulate
-from snnkit.nn.lif_sequence import LIFSequence
-from snnkit.nn.surrogates import PeriodicExponential, SpikeFunction, StepPWL
+from snnkit.nn.lif_paths import has_known_surrogate, lif_compiled, lif_single_node, reason_against_kernels
+from snnkit.nn.lif_sequence import sum_synapses, without_single_synapse
+from snnkit.nn.lif_types import Adaptation, LIFDynamics, LIFState, SpikeGeneration
 from snnkit.utilities.errors import ShapeError
 
 __all__ = [
@@ -36,64 +36,6 @@ __all__ = [
 ]
 
 Record = dict[str, Tensor]
-
-
-@dataclass(frozen=True, eq=False)
-class SpikeGeneration:
-    """How a membrane potential becomes events.
-
-    Attributes:
-        threshold: ``(N,)`` or ``()``, positive; subtracted once per event.
-        function: Spike count with a surrogate gradient, see :mod:`snnkit.nn.surrogates`.
-        window: Width of the surrogate, in units of the membrane potential.
-        max_spikes: Most events that a neuron can emit in one step.
-    """
-
-    threshold: Tensor
-    function: SpikeFunction = StepPWL.apply
-    window: float | Tensor = 0.5
-    max_spikes: float | Tensor = 2.0**16
-
-    def __call__(self, vmem: Tensor) -> Tensor:
-        """Return the events that the membrane potential ``vmem`` emits."""
-        return self.function(vmem, self.threshold, self.window, self.max_spikes)
-
-
-class Adaptation(NamedTuple):
-    """After-hyperpolarisation: each event adds ``w_ahp`` to a current with decay ``gamma``; both ``(N,)``."""
-
-    w_ahp: Tensor
-    gamma: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class LIFDynamics:
-    """What stays the same over time in a population of leaky integrate-and-fire neurons.
-
-    Attributes:
-        alpha: Membrane decay per step, ``(N,)`` or ``()``.
-        beta: Synaptic decay per step, ``(N, S)``, ``(1, S)`` or ``()``.
-        bias: Current added to the membrane in every step, ``(N,)`` or ``()``.
-        spike: Threshold and surrogate.
-        w_rec: Recurrent weights ``(N, N * S)`` from neurons to input channels, or None.
-        adaptation: After-hyperpolarisation, or None.
-    """
-
-    alpha: Tensor
-    beta: Tensor
-    bias: Tensor
-    spike: SpikeGeneration
-    w_rec: Tensor | None = None
-    adaptation: Adaptation | None = None
-
-
-class LIFState(NamedTuple):
-    """State of LIF neurons: ``(B, N)``, isyn ``(B, N, S)``; no iahp without adaptation."""
-
-    vmem: Tensor
-    isyn: Tensor
-    spikes: Tensor
-    iahp: Tensor | None = None
 
 
 def gaussian_noise(
@@ -134,9 +76,10 @@ def lif(
     ``vmem -= n * threshold``. A current thus leaks once before it is first integrated. Adaptation:
     ``iahp = (iahp + spikes * w_ahp) * gamma``, with the events of the step before.
 
-    For training, neurons with one of our surrogates and no adaptation run as one autograd node
-    (:mod:`snnkit.nn.lif_sequence`); all others as the plain loop of :func:`lif_reference`. The values are
-    the same.
+    :mod:`snnkit.nn.backend` chooses what runs them: compiled kernels; torch's operations, for training as
+    one autograd node (:mod:`snnkit.nn.lif_sequence`) where the neurons have one of our surrogates and no
+    adaptation; or the plain loop of :func:`lif_reference`. The values are the same, up to the order in which
+    recurrent events are summed: kernels take them ascending, matrix products in an order of their own.
 
     Args:
         data: Input ``(B, T, N * S)``; channels ``n S ... n S + S - 1`` feed neuron ``n``.
@@ -151,8 +94,11 @@ def lif(
         ``irec`` ``(B, T, N, S)``.
     """
     _check_steps(data)
-    if torch.is_grad_enabled() and dynamics.adaptation is None and _fusible(dynamics.spike):
-        return _lif_fused(data, state, dynamics, noise, record)
+    data = _floating(data, state.vmem)
+    if kernels_wanted(reason_against_kernels(data, state, dynamics, noise)):
+        return lif_compiled(data, state, dynamics, noise, record)
+    if torch.is_grad_enabled() and get_backend() != "reference" and has_known_surrogate(dynamics):
+        return lif_single_node(data, state, dynamics, noise, record)
     return lif_reference(data, state, dynamics, noise, record)
 
 
@@ -161,52 +107,9 @@ def _check_steps(data: Tensor) -> None:
         raise ShapeError(f"The input has no time step (shape {tuple(data.shape)}); give at least one.")
 
 
-def _fusible(spike: SpikeGeneration) -> bool:
-    surrogate = getattr(spike.function, "__self__", None)
-    numbers = not isinstance(spike.window, Tensor) and not isinstance(spike.max_spikes, Tensor)
-    return surrogate in (StepPWL, PeriodicExponential) and numbers
-
-
-def _lif_fused(
-    data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None, record: bool
-) -> tuple[Tensor, LIFState, Record]:
-    layout = state.isyn.shape[1:]
-    currents, isyn, beta = _without_single_synapse(data.unflatten(-1, layout), state.isyn, dynamics.beta)
-    spike, w_rec = dynamics.spike, dynamics.w_rec
-    spikes, potentials, charges = LIFSequence.apply(
-        currents,
-        state.vmem,
-        isyn,
-        state.spikes,
-        dynamics.alpha,
-        beta,
-        dynamics.bias,
-        spike.threshold,
-        w_rec,
-        noise,
-        getattr(spike.function, "__self__"),  # noqa: B009 - mypy knows the callable only
-        spike.window,
-        spike.max_spikes,
-    )
-    charges = charges.view(*spikes.shape[:2], *layout)
-    last = potentials[:, -1] - spikes[:, -1] * spike.threshold
-    final = LIFState(last, charges[:, -1] * dynamics.beta, spikes[:, -1])
-    if not record:
-        return spikes, final, {}
-    isyn = charges * dynamics.beta
-    irec = torch.zeros_like(isyn)
-    if w_rec is not None:
-        irec = (torch.cat([state.spikes[:, None], spikes[:, :-1]], 1) @ w_rec).view_as(isyn)
-    vmem = potentials - spikes * spike.threshold
-    return spikes, final, {"vmem": vmem, "isyn": isyn, "irec": irec, "spikes": spikes}
-
-
-def _without_single_synapse(currents: Tensor, isyn: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Drop the axis S if it is 1: no sum over it in the loop, and cheaper indexing."""
-    layout = isyn.shape[1:]
-    if layout[-1] != 1:
-        return currents, isyn, beta
-    return currents.squeeze(-1), isyn.squeeze(-1), beta.expand(layout).squeeze(-1)
+def _floating(data: Tensor, like: Tensor) -> Tensor:
+    """Return boolean and integer events as numbers of the state's type."""
+    return data if data.is_floating_point() or data.is_complex() else data.to(like.dtype)
 
 
 def lif_reference(
@@ -218,7 +121,7 @@ def lif_reference(
 ) -> tuple[Tensor, LIFState, Record]:
     """Run the neurons of :func:`lif` as a plain loop of differentiable operations."""
     layout = state.isyn.shape[1:]
-    currents, isyn, beta = _without_single_synapse(data.unflatten(-1, layout), state.isyn, dynamics.beta)
+    currents, isyn, beta = without_single_synapse(data.unflatten(-1, layout), state.isyn, dynamics.beta)
     trace = _Trace(record)
     spikes, state = _lif_steps(currents, state._replace(isyn=isyn), dynamics, beta, noise=noise, trace=trace)
     return spikes, state._replace(isyn=state.isyn.view(-1, *layout)), _lif_record(trace, spikes, layout)
@@ -258,7 +161,7 @@ def _lif_steps(
             irec = (spikes @ w_rec).view_as(isyn)
             isyn = isyn + irec
         isyn = isyn * beta
-        vmem = vmem * alpha + (isyn.sum(-1) if many_synapses else isyn)
+        vmem = vmem * alpha + (sum_synapses(isyn) if many_synapses else isyn)
         if iahp is not None and dynamics.adaptation is not None:
             iahp = (iahp + spikes * dynamics.adaptation.w_ahp) * dynamics.adaptation.gamma
             vmem = vmem + iahp

@@ -19,13 +19,27 @@ Everything stays within one step: sums over the sequence are kept as ``(B, N)``,
 sequence do not fit the cache and cost more than the operations saved.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["LIFSequence"]
+__all__ = ["LIFSequence", "sum_synapses", "without_single_synapse"]
+
+
+def without_single_synapse(currents: Tensor, isyn: Tensor, beta: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Drop the axis S if it is 1: no sum over it in the loop, and cheaper indexing."""
+    layout = isyn.shape[1:]
+    if layout[-1] != 1:
+        return currents, isyn, beta
+    return currents.squeeze(-1), isyn.squeeze(-1), beta.expand(layout).squeeze(-1)
+
+
+def sum_synapses(isyn: Tensor) -> Tensor:
+    """Sum over the last axis in ascending order, which ``sum`` does not promise."""
+    return functools.reduce(torch.add, isyn.unbind(-1))
 
 
 class _Inputs(NamedTuple):
@@ -72,7 +86,7 @@ class LIFSequence(torch.autograd.Function):
             if w_rec is not None:
                 charge = charge + (spikes @ w_rec).view_as(charge)
             isyn = charge * beta
-            vmem = vmem * alpha + (isyn.sum(-1) if many_synapses else isyn)
+            vmem = vmem * alpha + (sum_synapses(isyn) if many_synapses else isyn)
             if noise_now is not None:
                 vmem = vmem + noise_now
             vmem = vmem + bias

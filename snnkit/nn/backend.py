@@ -1,0 +1,118 @@
+"""The one switch that says what runs the loops of spiking neurons.
+
+=============  ==============================================================================================
+``auto``       Compiled kernels where they cover the call (:mod:`snnkit.nn.kernels.coverage`), else ``torch``.
+               The default.
+``numba``      Compiled kernels; :class:`BackendError` says why where they do not cover a call.
+``torch``      Torch's operations: for training one autograd node per sequence where the surrogate is one of
+               ours, else the plain loop.
+``reference``  The plain loop of torch operations, always. It defines what the others compute.
+=============  ==============================================================================================
+
+Kernels cover LIF neurons with StepPWL or PeriodicExponential, in float32 and float64 on the CPU. They do not
+cover adaptation (aLIFTorch), surrogates of the user's own, other types and devices, ``torch.func`` transforms
+and ``torch.compile``. Gradients of gradients are computed by the ``torch`` backend from the same inputs.
+
+``SNNKIT_BACKEND`` in the environment sets the backend with which a process starts.
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from snnkit.utilities.errors import ConfigurationError, SnnkitError, unknown_key_message
+
+__all__ = ["BACKENDS", "BackendError", "get_backend", "kernels_wanted", "set_backend", "use_backend"]
+
+BACKENDS = ("auto", "numba", "torch", "reference")
+
+ENVIRONMENT = "SNNKIT_BACKEND"
+
+
+class BackendError(SnnkitError, RuntimeError):
+    """The backend that was asked for does not cover a call."""
+
+
+def _checked(name: str, where: str) -> str:
+    if name not in BACKENDS:
+        raise ConfigurationError(f"{where}: {unknown_key_message('backend', str(name), BACKENDS)}")
+    return name
+
+
+_process: str | None = None
+_local: ContextVar[str | None] = ContextVar("snnkit_backend", default=None)
+
+
+def get_backend() -> str:
+    """Return the backend in force.
+
+    Raises:
+        ConfigurationError: the environment names one that does not exist.
+    """
+    return _local.get() or _process or _checked(os.environ.get(ENVIRONMENT) or "auto", ENVIRONMENT)
+
+
+def set_backend(name: str) -> None:
+    """Choose the backend for the whole process.
+
+    Raises:
+        ConfigurationError: there is no backend called ``name``.
+    """
+    global _process  # noqa: PLW0603 - the switch of the process
+    _process = _checked(name, "set_backend")
+
+
+@contextmanager
+def use_backend(name: str) -> Iterator[None]:
+    """Choose the backend for the calls of a ``with`` block, in this thread.
+
+    A backward pass follows its forward pass, wherever it is run.
+
+    Raises:
+        ConfigurationError: there is no backend called ``name``.
+    """
+    token = _local.set(_checked(name, "use_backend"))
+    try:
+        yield
+    finally:
+        _local.reset(token)
+
+
+def kernels_wanted(reason: str | None) -> bool:
+    """Decide a call that kernels cover, or do not for ``reason``.
+
+    Raises:
+        BackendError: they do not, but ``"numba"`` was asked for.
+    """
+    backend = get_backend()
+    if backend == "numba" and reason:
+        raise BackendError(
+            f"The backend 'numba' does not cover this call: {reason}. Choose 'auto', which takes torch's "
+            "operations for such calls: snnkit.nn.backend.set_backend('auto')."
+        )
+    if backend not in ("auto", "numba") or reason:
+        return False
+    return backend == "numba" or _numba_works()
+
+
+_works: bool | None = None
+
+
+def _numba_works() -> bool:
+    global _works  # noqa: PLW0603 - asked once
+    if _works is None:
+        try:
+            import numba  # noqa: F401
+        except ImportError as error:
+            warnings.warn(
+                f"Numba cannot be imported ({error}); spiking neurons run on torch's operations, some "
+                "ten times slower. Install numba, or set SNNKIT_BACKEND=torch.",
+                RuntimeWarning,
+                stacklevel=4,
+            )
+            _works = False
+        else:
+            _works = True
+    return _works

@@ -1,0 +1,68 @@
+"""What describes a population of spiking neurons to the functions of :mod:`snnkit.nn.functional`."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from snnkit.nn.surrogates import SpikeFunction, StepPWL
+
+__all__ = ["Adaptation", "LIFDynamics", "LIFState", "SpikeGeneration"]
+
+
+@dataclass(frozen=True, eq=False)
+class SpikeGeneration:
+    """How a membrane potential becomes events.
+
+    Attributes:
+        threshold: ``(N,)`` or ``()``, positive; subtracted once per event.
+        function: Spike count with a surrogate gradient, see :mod:`snnkit.nn.surrogates`.
+        window: Width of the surrogate, in units of the membrane potential.
+        max_spikes: Most events that a neuron can emit in one step.
+    """
+
+    threshold: Tensor
+    function: SpikeFunction = StepPWL.apply
+    window: float | Tensor = 0.5
+    max_spikes: float | Tensor = 2.0**16
+
+    def __call__(self, vmem: Tensor) -> Tensor:
+        """Return the events that the membrane potential ``vmem`` emits."""
+        return self.function(vmem, self.threshold, self.window, self.max_spikes)
+
+
+class Adaptation(NamedTuple):
+    """After-hyperpolarisation: each event adds ``w_ahp`` to a current with decay ``gamma``; both ``(N,)``."""
+
+    w_ahp: Tensor
+    gamma: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class LIFDynamics:
+    """What stays the same over time in a population of leaky integrate-and-fire neurons.
+
+    Attributes:
+        alpha: Membrane decay per step, ``(N,)`` or ``()``.
+        beta: Synaptic decay per step, ``(N, S)``, ``(1, S)`` or ``()``.
+        bias: Current added to the membrane in every step, ``(N,)`` or ``()``.
+        spike: Threshold and surrogate.
+        w_rec: Recurrent weights ``(N, N * S)`` from neurons to input channels, or None.
+        adaptation: After-hyperpolarisation, or None.
+    """
+
+    alpha: Tensor
+    beta: Tensor
+    bias: Tensor
+    spike: SpikeGeneration
+    w_rec: Tensor | None = None
+    adaptation: Adaptation | None = None
+
+
+class LIFState(NamedTuple):
+    """State of LIF neurons: ``(B, N)``, isyn ``(B, N, S)``; no iahp without adaptation."""
+
+    vmem: Tensor
+    isyn: Tensor
+    spikes: Tensor
+    iahp: Tensor | None = None
