@@ -7,6 +7,7 @@ weights coarser. Where the best point lies depends on the states that real data 
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from math import sqrt
 
 import numpy as np
 
@@ -26,7 +27,10 @@ _INDISTINCT = 0.005
 """Agreements that differ by less count as equal: the smaller shift is then better."""
 
 _CLEARLY = 0.05
-"""Saturation is accepted for this much more accuracy, or twice as much agreement."""
+"""Saturation is accepted for this much more accuracy, if that is beyond chance, or to end silence."""
+
+_STANDARD_ERRORS = 2.0
+"""What is beyond chance: with few samples, saturating programs would win by one lucky sample."""
 
 _POOR = 0.8
 _MORE_HEADROOM = (1.75, 2.5, 4.0)
@@ -124,8 +128,8 @@ def choose_plan(mapped: MappedNetwork, calibration: Calibration, headroom: float
 
     Best is a program that saturates nowhere, with the highest accuracy (without labels: the most classes
     in common with the network), then with output events that agree best, then with the smallest shifts. One
-    that saturates is taken only if all that do not are clearly worse. The result depends on nothing but the
-    arguments.
+    that saturates is taken only if all that do not are clearly worse: beyond chance in accuracy, or silent.
+    The result depends on nothing but the arguments.
 
     All three shifts are tried together first, then one by one around the best. Unless it is given, the
     headroom is 1.25; others are tried only where states saturate with it or the agreement is poor.
@@ -165,8 +169,16 @@ def _best(trials: Iterable[Trial]) -> Trial:
     clean = next((trial for trial in found if not trial.saturations), None)
     if clean is None:
         return found[0]
-    worse = found[0].score - clean.score > _CLEARLY or found[0].agreement - clean.agreement > 2 * _CLEARLY
-    return found[0] if worse else clean
+    return found[0] if _is_clearly_better(found[0], clean) else clean
+
+
+def _is_clearly_better(saturating: Trial, clean: Trial) -> bool:
+    """Tell whether states should saturate: the score rises beyond chance, or nothing else gives events."""
+    mean = (saturating.score + clean.score) / 2
+    standard_error = sqrt(2 * mean * (1 - mean) / len(clean.output))
+    if saturating.score - clean.score > max(_CLEARLY, _STANDARD_ERRORS * standard_error):
+        return True
+    return clean.agreement < _CLEARLY and saturating.agreement > 2 * _CLEARLY
 
 
 def shift_curve(mapped: MappedNetwork, calibration: Calibration, plan: ScalePlan) -> tuple[ShiftPoint, ...]:

@@ -13,13 +13,13 @@ from snnkit.transforms.scaling import ScalePlan
 from snnkit.utilities.chips import Chip, get_chip
 from snnkit.utilities.errors import ConfigurationError
 
-from ..violation import MappingError
 from ..mapping.check import report_of
 from ..mapping.lowering import inspect_network, refusal
 from ..mapping.mapped_network import MappedNetwork
 from ..mapping.resources import resources_of
 from ..simulator.xylo_sim import OutputMode, XyloSim
 from ..specification.core import Specification
+from ..violation import MappingError
 from .calibration import Trial, accuracy_of, choose_plan, shift_curve, try_program
 from .float_run import Calibration, Readout
 from .quantising import QuantisedNetwork, quantise
@@ -110,12 +110,15 @@ def deploy(
 
     Raises:
         MappingError: with every violation, if the network does not fit.
-        ConfigurationError: the network is patched for another chip, or ``plan`` is given for a patched one.
-        DataError: the calibration data are no event counts.
+        ConfigurationError: the network is patched for another chip, or ``plan`` is given for a patched one;
+            ``labels`` or ``readout`` are given without calibration data.
+        DataError: the calibration data are no event counts, or labels are no output neurons.
     """
     entry = get_chip(chip)
-    trained = _trained_plan(net, entry, plan)
+    if calibration is None and (labels is not None or readout is not None):
+        raise ConfigurationError("labels and readout belong to calibration data: give calibration too.")
     inspection = inspect_network(net, entry)
+    trained = _trained_plan(net, entry, plan)
     if inspection.violations:
         raise MappingError(refusal(entry, inspection.violations), inspection.violations)
     mapped = inspection.mapped
@@ -227,7 +230,7 @@ def _loss_notes(layers: tuple[LayerReport, ...], trial: Trial | None) -> list[st
         )
     if trial is not None and trial.counters.total_saturations:
         notes.append(
-            "States saturate on the calibration data even at the best weight shifts: raise headroom."
+            "States saturate on the calibration data: raise headroom, or keep the activity lower in training."
         )
     return notes
 

@@ -67,7 +67,8 @@ class Calibration:
         States are observed with the chip's limits of events per step.
 
         Raises:
-            DataError: counts that are not whole numbers of 0 or more, or another number of labels.
+            DataError: counts that are not whole numbers of 0 or more; another number of labels, or labels
+                that are no output neurons where ``readout`` does not say what they are.
             ShapeError: the batch has other axes.
         """
         data = torch.as_tensor(batch).detach()
@@ -84,9 +85,12 @@ class Calibration:
             values = share.to(**_kind_of(net))
             outputs.append(_output(quiet, values))
             _raise_peaks(peaks, observe_state_peaks(limited, values))
+        output = np.concatenate(outputs)
+        if answers is not None and readout is None:
+            _check_labels(answers, output.shape[-1])
         return cls(
             raster=data.cpu().numpy().astype(np.int64),
-            output=np.concatenate(outputs),
+            output=output,
             peaks={node: peaks[bare_path(path)] for node, path in paths.items() if bare_path(path) in peaks},
             unobserved=tuple(node.path for node in circuit.nodes if node.path not in paths),
             labels=answers,
@@ -106,6 +110,15 @@ def _check(data: Tensor) -> None:
         raise DataError(
             "Calibration data must be event counts (whole numbers of 0 or more), as the chip will receive: "
             "encode the recordings first."
+        )
+
+
+def _check_labels(labels: np.ndarray, n_outputs: int) -> None:
+    wrong = np.flatnonzero(~np.isin(labels, np.arange(n_outputs)))
+    if wrong.size:
+        raise DataError(
+            f"{wrong.size} of {labels.size} labels are no output neuron, 0 to {n_outputs - 1} (the first: "
+            f"{labels[wrong[0]]} at sample {wrong[0]}). Number the classes so, or pass a readout."
         )
 
 
