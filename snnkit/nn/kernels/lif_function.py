@@ -154,7 +154,7 @@ def _gradients(
     dx = torch.empty(inputs.data.shape if whole else (0, 0, 0), dtype=dv.dtype)
     du = torch.empty(spikes.shape if need.noise else (0, 0, 0), dtype=dv.dtype)
     constant = need.alpha or need.bias or need.threshold
-    sums = np.zeros((4, *inputs.vmem.shape) if constant else (0, 0, 0), dtype)
+    sums = np.zeros((3, *inputs.vmem.shape) if constant else (0, 0, 0), dtype)
     d_beta = np.zeros((batch, channels) if need.beta else (0, 0), dtype)
     arrays = (
         _array(inputs.data, 3, dtype), _array(inputs.isyn, 3, dtype).reshape(batch, channels),
@@ -185,8 +185,8 @@ def _of_constants(
     """Sum over the batch, in its order, and over what was broadcast."""
     found: dict[str, Tensor | None] = dict.fromkeys(("alpha", "beta", "bias", "threshold"))
     if sums.size:
-        alpha, bias, drop, scaled = (torch.from_numpy(np.add.reduce(part, axis=0)) for part in sums)
-        found |= {"alpha": alpha, "bias": bias, "threshold": -(drop + scaled / inputs.threshold)}
+        alpha, bias, threshold = (torch.from_numpy(np.add.reduce(part, axis=0)) for part in sums)
+        found |= {"alpha": alpha, "bias": bias, "threshold": threshold}
     if d_beta.size:
         found["beta"] = torch.from_numpy(np.add.reduce(d_beta, axis=0)).view(inputs.isyn.shape[1:])
     return {

@@ -11,12 +11,14 @@ import numpy as np
 from snnkit.nn.kernels import loops
 from snnkit.nn.kernels.loops import (
     OPTIONS,
+    PADDING,
     add_up,
     charge,
     compiled,
     deliver,
     fire,
     gather,
+    row,
     slopes_exp,
     slopes_step,
 )
@@ -26,33 +28,37 @@ __all__ = ["lif_backward", "lif_forward"]
 
 
 @compiled
-def _charge_recorded(x, received, isyn, beta, charges):
+def _charge_recorded(x, b, t, received, isyn, beta, charges):
     """As ``charge``, with recurrent input (unless of size 0), writing the charges (unless of size 0)."""
     if received.size == 0:
         for j in range(isyn.shape[0]):
-            c = isyn[j] + x[j]
-            charges[j] = c
+            c = isyn[j] + x[b, t, j]
+            charges[b, t, j] = c
             isyn[j] = c * beta[j]
     elif charges.size == 0:
         for j in range(isyn.shape[0]):
-            isyn[j] = ((isyn[j] + x[j]) + received[j]) * beta[j]
+            isyn[j] = ((isyn[j] + x[b, t, j]) + received[j]) * beta[j]
     else:
         for j in range(isyn.shape[0]):
-            c = (isyn[j] + x[j]) + received[j]
-            charges[j] = c
+            c = (isyn[j] + x[b, t, j]) + received[j]
+            charges[b, t, j] = c
             isyn[j] = c * beta[j]
 
 
 @compiled
-def _integrate(vmem, alpha, total, bias):
-    for n in range(vmem.shape[0]):
-        vmem[n] = (vmem[n] * alpha[n] + total[n]) + bias[n]
+def _integrate(vmem, b, t, alpha, total, noise, bias):
+    if noise.size:
+        for n in range(vmem.shape[0]):
+            vmem[n] = ((vmem[n] * alpha[n] + total[n]) + noise[b, t, n]) + bias[n]
+    else:
+        for n in range(vmem.shape[0]):
+            vmem[n] = (vmem[n] * alpha[n] + total[n]) + bias[n]
 
 
 @compiled
-def _integrate_noisy(vmem, alpha, total, noise, bias):
-    for n in range(vmem.shape[0]):
-        vmem[n] = ((vmem[n] * alpha[n] + total[n]) + noise[n]) + bias[n]
+def _keep(values, b, t, course):
+    for n in range(values.shape[0]):
+        course[b, t, n] = values[n]
 
 
 @disk_cached(OPTIONS, loops)
@@ -82,70 +88,92 @@ def lif_forward(
     """
     channels, neurons = x.shape[2], vmem_end.shape[1]
     synapses = channels // neurons
-    total = np.empty(neurons, x.dtype)
-    received = np.empty(channels if w_rec.size else 0, x.dtype)
-    nothing = np.empty(0, x.dtype)
+    by_neuron, by_channel = (
+        np.empty((2, neurons + PADDING), x.dtype),
+        np.empty((2, channels + PADDING), x.dtype),
+    )
+    total, vmem = row(by_neuron, 0), row(by_neuron, 1)
+    isyn, received = row(by_channel, 0), row(by_channel, 1)[: channels if w_rec.size else 0]
     for b in range(low, high):
-        vmem, isyn, events = vmem_end[b], isyn_end[b], first_events[b]
+        vmem[:] = vmem_end[b]
+        isyn[:] = isyn_end[b]
         for t in range(x.shape[1]):
+            if w_rec.size:
+                if t:
+                    deliver(spikes[:, t - 1], b, w_rec, received)
+                else:
+                    deliver(first_events, b, w_rec, received)
             if w_rec.size or charges.size:
-                if w_rec.size:
-                    deliver(events, w_rec, received)
-                _charge_recorded(x[b, t], received, isyn, beta, charges[b, t] if charges.size else nothing)
+                _charge_recorded(x, b, t, received, isyn, beta, charges)
             else:
-                charge(x[b, t], isyn, beta)
+                charge(x, b, t, isyn, beta)
             add_up(isyn, synapses, total)
-            if noise.size:
-                _integrate_noisy(vmem, alpha, total, noise[b, t], bias)
-            else:
-                _integrate(vmem, alpha, total, bias)
+            _integrate(vmem, b, t, alpha, total, noise, bias)
             if potentials.size:
-                potentials[b, t] = vmem
-            events = spikes[b, t]
-            fire(vmem, threshold, cap, events)
+                _keep(vmem, b, t, potentials)
+            fire(vmem, b, t, threshold, cap, spikes)
+        vmem_end[b] = vmem
+        isyn_end[b] = isyn
 
 
 @compiled
-def _recover_charges(x, isyn, beta, charges):
-    """Write the charges (T, C) of one batch element without recurrence; ``isyn`` is used up."""
-    for t in range(x.shape[0]):
-        row, now = charges[t], x[t]
+def _recover_charges(x, b, first, beta, isyn, charges):
+    """Write the charges (T, C) of one batch element without recurrence; ``isyn`` (C,) is for working."""
+    for j in range(isyn.shape[0]):
+        isyn[j] = first[b, j]
+    for t in range(x.shape[1]):
         for j in range(isyn.shape[0]):
-            c = isyn[j] + now[j]
-            row[j] = c
+            c = isyn[j] + x[b, t, j]
+            charges[t, j] = c
             isyn[j] = c * beta[j]
 
 
 @compiled
-def _membrane_adjoint(dv, ds, slopes, alpha, du):
-    """``du = dv + ds slopes``, ``dv = alpha du``."""
-    for n in range(dv.shape[0]):
-        du[n] = dv[n] + ds[n] * slopes[n]
+def _spike_adjoint(g, b, t, threshold, dv, ds):
+    if g.size:
+        for n in range(ds.shape[0]):
+            ds[n] = g[b, t, n] - threshold[n] * dv[n]
+    else:
+        for n in range(ds.shape[0]):
+            ds[n] = -threshold[n] * dv[n]
+
+
+@compiled
+def _multiply(slopes, ds):
+    for n in range(ds.shape[0]):
+        ds[n] *= slopes[n]
+
+
+@compiled
+def _threshold_sum(spikes, potential, b, t, dv, p, per_threshold, total):
+    """Subtract ``s dv + p u / th``."""
+    for n in range(p.shape[0]):
+        total[n] -= spikes[b, t, n] * dv[n] + (p[n] * potential[b, t, n]) * per_threshold[n]
+
+
+@compiled
+def _membrane_adjoint(dv, p, alpha, du):
+    """``du = dv + p``, ``dv = alpha du``."""
+    for n in range(p.shape[0]):
+        du[n] = dv[n] + p[n]
         dv[n] = du[n] * alpha[n]
 
 
 @compiled
-def _spike_adjoint(g, threshold, dv, ds):
-    for n in range(dv.shape[0]):
-        ds[n] = g[n] - threshold[n] * dv[n]
+def _alpha_sum(du, potential, spikes, vmem, threshold, b, t, total):
+    """Add ``du v``, with the potential ``v`` that the step before ``t`` left."""
+    if t:
+        for n in range(du.shape[0]):
+            total[n] += du[n] * (potential[b, t - 1, n] - spikes[b, t - 1, n] * threshold[n])
+    else:
+        for n in range(du.shape[0]):
+            total[n] += du[n] * vmem[b, n]
 
 
 @compiled
-def _add_product(one, other, total):
-    for n in range(total.shape[0]):
-        total[n] += one[n] * other[n]
-
-
-@compiled
-def _add_product_of_three(one, two, three, total):
-    for n in range(total.shape[0]):
-        total[n] += (one[n] * two[n]) * three[n]
-
-
-@compiled
-def _after_reset(potential, spikes, threshold, vmem):
-    for n in range(vmem.shape[0]):
-        vmem[n] = potential[n] - spikes[n] * threshold[n]
+def _bias_sum(du, total):
+    for n in range(du.shape[0]):
+        total[n] += du[n]
 
 
 @compiled
@@ -157,33 +185,34 @@ def _spread(du, synapses, current):
             current[2 * n + 1] = du[n]
     else:
         for n in range(du.shape[0]):
-            current[n * synapses : (n + 1) * synapses] = du[n]
+            for k in range(n * synapses, (n + 1) * synapses):
+                current[k] = du[n]
 
 
 @compiled
 def _synapse_adjoint(current, beta, dc):
     """``dc = beta (du + dc)``."""
-    for j in range(dc.shape[0]):
+    for j in range(beta.shape[0]):
         dc[j] = (current[j] + dc[j]) * beta[j]
 
 
 @compiled
-def _beta_sum(current, dc, charges, d_beta):
+def _beta_sum(current, dc, charges, t, d_beta):
     """Add ``(du + dc) c``, before ``dc`` goes on to the step before."""
     for j in range(dc.shape[0]):
-        d_beta[j] += (current[j] + dc[j]) * charges[j]
+        d_beta[j] += (current[j] + dc[j]) * charges[t, j]
 
 
 @compiled
-def _add(values, total):
+def _add(values, b, t, total):
     for j in range(total.shape[0]):
-        total[j] += values[j]
+        total[j] += values[b, t, j]
 
 
 @disk_cached(OPTIONS, loops)
 def lif_backward(
     low, high, x, isyn, vmem, spikes, potentials, charges, alpha, beta, threshold, w_rec,
-    periodic, window, cap, g_spikes, g_potentials, g_charges, dv, dc, dx, du_all, sums, d_beta,
+    periodic, window, cap, g_spikes, g_potentials, g_charges, dv_ends, dc_ends, dx, du_all, sums, d_beta,
 ):  # fmt: skip
     """Run the adjoint recursion.
 
@@ -206,54 +235,63 @@ def lif_backward(
         g_spikes: (B, T, N), gradient that arrives; or empty, as the next two.
         g_potentials: (B, T, N).
         g_charges: (B, T, C).
-        dv: (B, N), in place: from the gradient of the last vmem to that of the first.
-        dc: (B, C), the same of isyn.
+        dv_ends: (B, N), in place: from the gradient of the last vmem to that of the first.
+        dc_ends: (B, C), the same of isyn.
         dx: (B, T, C) gradient of the input, written unless empty.
         du_all: (B, T, N) gradient of the noise, written unless empty.
-        sums: (4, B, N) zeros or empty; sums for alpha, bias and twice for the threshold.
-        d_beta: (B, C) zeros or empty; sums for beta.
+        sums: (3, B, N), written unless empty: sums for alpha, bias and threshold.
+        d_beta: (B, C), written unless empty: sums for beta.
     """
-    steps, neurons, channels = spikes.shape[1], spikes.shape[2], dc.shape[1]
+    steps, neurons, channels = spikes.shape[1], spikes.shape[2], dc_ends.shape[1]
     synapses = channels // neurons
-    slopes, before = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
-    ds, du = np.empty(neurons, spikes.dtype), np.empty(neurons, spikes.dtype)
-    nothing = np.zeros(neurons, spikes.dtype)
-    current = np.empty(channels, spikes.dtype) if synapses > 1 else du
+    by_neuron = np.empty((8, neurons + PADDING), spikes.dtype)
+    slopes, ds, du, dv, per_threshold = (
+        row(by_neuron, 0), row(by_neuron, 1), row(by_neuron, 2), row(by_neuron, 3), row(by_neuron, 4)
+    )  # fmt: skip
+    d_alpha, d_bias, d_threshold = row(by_neuron, 5), row(by_neuron, 6), row(by_neuron, 7)
+    by_channel = np.empty((4, channels + PADDING), spikes.dtype)
+    current = row(by_channel, 0) if synapses > 1 else du
+    dc, beta_total, work = row(by_channel, 1), row(by_channel, 2), row(by_channel, 3)
     recover = d_beta.size > 0 and charges.size == 0
-    recovered = np.empty((steps if recover else 0, channels), spikes.dtype)
+    course = np.empty((steps if recover else 0, channels), spikes.dtype)
+    per_threshold[:] = spikes.dtype.type(1) / threshold
     for b in range(low, high):
+        dv[:], dc[:] = dv_ends[b], dc_ends[b]
+        d_alpha[:], d_bias[:], d_threshold[:], beta_total[:] = 0, 0, 0, 0
         if recover:
-            _recover_charges(x[b], isyn[b].copy(), beta, recovered)
-        course = recovered if recover else (charges[b] if charges.size else recovered)
+            _recover_charges(x, b, isyn, beta, work, course)
+        elif d_beta.size:
+            course = charges[b]
         for t in range(steps - 1, -1, -1):
             if periodic:
-                slopes_exp(potentials[b, t], threshold, window, cap, slopes)
+                slopes_exp(potentials, b, t, threshold, window, cap, slopes)
             else:
-                slopes_step(potentials[b, t], threshold, window, slopes)
-            _spike_adjoint(g_spikes[b, t] if g_spikes.size else nothing, threshold, dv[b], ds)
+                slopes_step(potentials, b, t, threshold, window, slopes)
+            _spike_adjoint(g_spikes, b, t, threshold, dv, ds)
             if w_rec.size and t < steps - 1:
-                gather(slopes, w_rec, dc[b], ds)
+                gather(slopes, w_rec, dc, ds)
+            _multiply(slopes, ds)
             if sums.size:
-                _add_product(spikes[b, t], dv[b], sums[2, b])
-                _add_product_of_three(ds, slopes, potentials[b, t], sums[3, b])
+                _threshold_sum(spikes, potentials, b, t, dv, ds, per_threshold, d_threshold)
             if g_potentials.size:
-                _add(g_potentials[b, t], dv[b])
-            _membrane_adjoint(dv[b], ds, slopes, alpha, du)
+                _add(g_potentials, b, t, dv)
+            _membrane_adjoint(dv, ds, alpha, du)
             if sums.size:
-                if t:
-                    _after_reset(potentials[b, t - 1], spikes[b, t - 1], threshold, before)
-                    _add_product(du, before, sums[0, b])
-                else:
-                    _add_product(du, vmem[b], sums[0, b])
-                _add(du, sums[1, b])
+                _alpha_sum(du, potentials, spikes, vmem, threshold, b, t, d_alpha)
+                _bias_sum(du, d_bias)
             if synapses > 1:
                 _spread(du, synapses, current)
             if d_beta.size:
-                _beta_sum(current, dc[b], course[t], d_beta[b])
-            _synapse_adjoint(current, beta, dc[b])
+                _beta_sum(current, dc, course, t, beta_total)
+            _synapse_adjoint(current, beta, dc)
             if g_charges.size:
-                _add(g_charges[b, t], dc[b])
+                _add(g_charges, b, t, dc)
             if dx.size:
-                dx[b, t] = dc[b]
+                _keep(dc, b, t, dx)
             if du_all.size:
-                du_all[b, t] = du
+                _keep(du, b, t, du_all)
+        dv_ends[b], dc_ends[b] = dv, dc
+        if sums.size:
+            sums[0, b], sums[1, b], sums[2, b] = d_alpha, d_bias, d_threshold
+        if d_beta.size:
+            d_beta[b] = beta_total

@@ -3,7 +3,7 @@
 Each loop touches few arrays: the compiler must check that none of them overlap before it can use vector
 instructions. Constants have the type of the arrays, as Numba would widen to float64 otherwise.
 """
-# ruff: noqa: ANN201, ANN202
+# ruff: noqa: ANN201, ANN202, PLR0917
 # mypy: allow-untyped-defs
 
 import math
@@ -16,15 +16,19 @@ from numba.extending import intrinsic, overload
 
 __all__ = [
     "OPTIONS",
+    "PADDING",
     "add_up",
     "charge",
     "compiled",
     "deliver",
     "fire",
     "gather",
+    "row",
     "slopes_exp",
     "slopes_step",
 ]
+
+PADDING = 16
 
 OPTIONS = {"nogil": True, "error_model": "numpy"}
 
@@ -33,29 +37,39 @@ compiled = njit(**OPTIONS)
 
 
 @compiled
-def charge(x, isyn, beta):
+def charge(x, b, t, isyn, beta):
     """``isyn = (isyn + x) * beta``."""
     for j in range(isyn.shape[0]):
-        isyn[j] = (isyn[j] + x[j]) * beta[j]
+        isyn[j] = (isyn[j] + x[b, t, j]) * beta[j]
 
 
 @compiled
-def deliver(events, w_rec, received):
+def deliver(events, b, w_rec, received):
     """Write ``events @ w_rec`` to ``received``, over the neurons with events in ascending order."""
     received[:] = 0
-    for m in range(events.shape[0]):
-        n = events[m]
+    for m in range(events.shape[1]):
+        n = events[b, m]
         if n != 0:
-            row = w_rec[m]
             for j in range(received.shape[0]):
-                received[j] += n * row[j]
+                received[j] += n * w_rec[m, j]
+
+
+@compiled
+def row(work, k):
+    """Return row ``k`` of an array for working.
+
+    Made with some columns more than are used: arrays of round size begin at equal places in a page, where
+    they push each other out of the cache.
+    """
+    return work[k, : work.shape[1] - PADDING]
 
 
 @compiled
 def add_up(isyn, synapses, total):
     """Write the sum of each neuron's synaptic currents, in ascending order, to ``total``."""
     if synapses == 1:
-        total[:] = isyn
+        for n in range(total.shape[0]):
+            total[n] = isyn[n]
     elif synapses == 2:
         for n in range(total.shape[0]):
             total[n] = isyn[2 * n] + isyn[2 * n + 1]
@@ -68,32 +82,32 @@ def add_up(isyn, synapses, total):
 
 
 @compiled
-def fire(vmem, threshold, cap, spikes):
+def fire(vmem, b, t, threshold, cap, spikes):
     """Emit ``min(floor(vmem / threshold), cap)`` events, none below 0, and reset. NaN stays NaN."""
     zero = vmem.dtype.type(0)
     for n in range(vmem.shape[0]):
         count = np.floor(vmem[n] / threshold[n])
         count = zero if count < zero else count
         count = cap if count > cap else count
-        spikes[n] = count
+        spikes[b, t, n] = count
         vmem[n] -= count * threshold[n]
 
 
 @compiled
-def slopes_step(potential, threshold, window, slopes):
+def slopes_step(potential, b, t, threshold, window, slopes):
     """Write the surrogate slopes of StepPWL."""
     zero, one = potential.dtype.type(0), potential.dtype.type(1)
-    for n in range(potential.shape[0]):
-        slopes[n] = (one if potential[n] >= threshold[n] - window else zero) / threshold[n]
+    for n in range(slopes.shape[0]):
+        slopes[n] = (one if potential[b, t, n] >= threshold[n] - window else zero) / threshold[n]
 
 
 @compiled
-def slopes_exp(potential, threshold, window, cap, slopes):
+def slopes_exp(potential, b, t, threshold, window, cap, slopes):
     """Write the surrogate slopes of PeriodicExponential."""
     one, two = potential.dtype.type(1), potential.dtype.type(2)
     last = cap - one
-    for n in range(potential.shape[0]):
-        u, th = potential[n], threshold[n]
+    for n in range(slopes.shape[0]):
+        u, th = potential[b, t, n], threshold[n]
         half = th / two
         shifted = u - half
         periods = np.floor(shifted / th)
@@ -113,22 +127,20 @@ def gather(slopes, w_rec, dc, ds):
         other = m + 1
         while other < neurons and slopes[other] == 0:
             other += 1
+        one, two = _dot_pair(w_rec, m, min(other, neurons - 1), dc)
+        ds[m] += one
         if other < neurons:
-            one, two = _dot_pair(w_rec[m], w_rec[other], dc)
-            ds[m] += one
             ds[other] += two
-        else:
-            ds[m] += _dot_pair(w_rec[m], w_rec[m], dc)[0]
         m = other + 1
 
 
 @njit(fastmath={"reassoc", "contract"}, **OPTIONS)
-def _dot_pair(row, other, values):
+def _dot_pair(w_rec, m, other, values):
     """Two dot products at once, which read ``values`` once; the order of the sums is the compiler's."""
     one = two = values.dtype.type(0)
     for j in range(values.shape[0]):
-        one += row[j] * values[j]
-        two += other[j] * values[j]
+        one += w_rec[m, j] * values[j]
+        two += w_rec[other, j] * values[j]
     return one, two
 
 
