@@ -6,40 +6,52 @@ Importing this module imports Numba, so ``XyloSim`` does it at its first call.
   many of the samples have an event, and parameters are equal along the vector.
 * ``run_single``: the neurons of one sample side by side, arrays (neurons,). Single events are followed.
 
-Reordering is safe: a state sees only its own sources, in ascending order, and ``n`` clamped additions of a
-weight equal one clamped addition of ``n`` times the weight.
+Reordering is safe: a state sees only its own sources, in ascending order wherever a sum may be clamped.
 """
 # ruff: noqa: ANN201, ANN202, PLR0917
 # mypy: allow-untyped-defs
 
-import hashlib
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
-from . import arithmetic as simulator_arithmetic
+from snnkit.utilities.compilation import disk_cached
+
+from . import delivery as simulator_delivery
+from . import neurons as simulator_neurons
 from . import program as simulator_program
-from .arithmetic import (
-    ONE,
-    OPTIONS,
-    ZERO,
-    add_scaled,
-    compiled,
-    decay,
-    membrane,
-    multiply,
-    subtract,
-)
+from . import recording as simulator_recording
+from . import vectors as simulator_vectors
+from .delivery import deliver_lanes, deliver_single
+from .neurons import ZERO, decayed, fire, integrate, integrate_two
 from .program import WIDTH
+from .recording import record_lanes, record_single
+from .vectors import (
+    NOBODY,
+    OPTIONS,
+    add,
+    compiled,
+    count_bits,
+    first_bit,
+    highest_of,
+    is_nonzero,
+    load,
+    lowest_of,
+    maximum,
+    minimum,
+    splat,
+    store,
+    subtract,
+    sum_of,
+    without_first_bit,
+)
 
 __all__ = ["Recording", "Work", "run_lanes", "run_single"]
 
-LOWEST = np.int16(-(2**15))
 SPIKES, CAPPED, LOST, SATURATED_V, SATURATED_I = range(5)
 """Rows of the counter arrays; synapse 2 follows synapse 1."""
+
+EVERYBODY = np.uint32(2**WIDTH - 1)
 
 
 class Work(NamedTuple):
@@ -65,233 +77,138 @@ class Recording(NamedTuple):
     isyn_out: np.ndarray
 
 
-def _kernel(function: Callable[..., Any]) -> Any:
-    """Compile an entry point, and keep it on disk where any cache folder can be written."""
-    # Numba looks for changes in this file only; the name of the cache entry watches the others.
-    sources = (
-        Path(str(module.__file__)).read_bytes() for module in (simulator_arithmetic, simulator_program)
-    )
-    function.__qualname__ += "_" + hashlib.sha256(b"".join(sources)).hexdigest()[:12]
-    try:
-        return njit(cache=True, **OPTIONS)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache folder is writeable
-        return compiled(function)
+_kernel = disk_cached(
+    OPTIONS,
+    simulator_delivery,
+    simulator_neurons,
+    simulator_program,
+    simulator_recording,
+    simulator_vectors,
+)
 
 
 @compiled
-def _deliver_exactly(source, n, lane, connections, isyn, clipped):
-    """Deliver ``n`` events of one source in one lane, whatever the size of their weights."""
-    weights, targets = connections.weight, connections.target
-    for j in range(connections.first[source], connections.first[source + 1]):
-        target = targets[j]
-        total = isyn[target, lane] + n * weights[j]
-        kept = np.int16(total)
-        if kept != total:
-            kept = np.int16(min(max(total, -32768), 32767))
-            clipped[target] += 1
-        isyn[target, lane] = kept
-
-
-@compiled
-def _deliver_lanes(events, peaks, connections, isyn, clipped):
-    """Deliver ``events`` (sources, 32) to ``isyn``; ``peaks`` (sources,) are the largest counts."""
-    for source in range(peaks.shape[0]):
-        if peaks[source] == 0:
-            continue
-        if connections.peak[source] * peaks[source] > 32767:
-            for lane in range(WIDTH):
-                _deliver_exactly(source, events[source, lane], lane, connections, isyn, clipped)
-            continue
-        for j in range(connections.first[source], connections.first[source + 1]):
-            target = np.intp(connections.target[j])
-            mask = add_scaled(isyn, target * WIDTH, events, source * WIDTH, connections.weight[j])
-            while mask != 0:
-                clipped[target] += 1
-                mask &= mask - np.uint32(1)
-
-
-@compiled
-def _deliver_row(source, n, dense, isyn, clipped):
-    for start in range(0, dense.shape[1], WIDTH):
-        mask = add_scaled(isyn, start, dense, source * dense.shape[1] + start, n)
-        for bit in range(WIDTH if mask != 0 else 0):
-            clipped[start + bit] += (mask >> np.uint32(bit)) & np.uint32(1)
-
-
-@compiled
-def _find_active(events, active):
+def _list_active(peaks, active):
     """Write the sources that have events into ``active``; return how many there are."""
     found = 0
-    quads = events.view(np.int64)
-    for quad in range(quads.shape[0]):
-        if quads[quad] != 0:
-            for source in range(4 * quad, 4 * quad + 4):
-                active[found] = source
-                found += events[source] != 0
+    for source in range(peaks.shape[0]):
+        active[found] = source
+        found += peaks[source] != 0
     return found
 
 
 @compiled
-def _deliver_single(active, events, connections, isyn, clipped):
-    """Deliver the events of ``active`` sources to ``isyn``, as whole rows of weights where they are dense."""
-    dense = connections.dense
-    column = isyn.reshape(-1, 1)
-    for source in active:
-        n = events[source]
-        if dense.shape[0] == 0 or connections.peak[source] * n > 32767:
-            _deliver_exactly(source, n, 0, connections, column, clipped)
-        else:
-            _deliver_row(source, n, dense, isyn, clipped)
+def _list_events(events, active):
+    """As :func:`_list_active` for whole vectors of sources."""
+    found = 0
+    for start in range(0, events.shape[0], WIDTH):
+        mask = is_nonzero(load(events, start))
+        while mask != NOBODY:
+            active[found] = start + first_bit(mask)
+            found += 1
+            mask = without_first_bit(mask)
+    return found
 
 
 @compiled
-def _integrate_lanes(layer, version, isyn, vmem, flags, peaks, counts):
-    """Decay and integrate; ``peaks`` gets the largest membrane state of each neuron."""
-    two, n_padded = layer.synapses == 2, vmem.shape[0]
+def _count(row, start, mask):
+    """Add a mask of 32 neurons to their counters."""
+    while mask != NOBODY:
+        row[start + first_bit(mask)] += 1
+        mask = without_first_bit(mask)
+
+
+@compiled
+def _copy_lanes(copies, target, cap, events, counts):
+    """Copy events to an alias target."""
+    total = add(load(events, target * WIDTH), copies)
+    kept = minimum(total, cap)
+    store(events, target * WIDTH, kept)
+    lost = np.int64(sum_of(subtract(total, kept)))
+    counts[LOST, target] += lost
+    counts[SPIKES, target] += sum_of(copies) - lost
+
+
+@compiled
+def _step_lanes(layer, version, present, alias_first, alias_target, isyn, vmem, events, peaks, counts):
+    """Decay, integrate and fire; ``peaks`` gets the largest event count of each neuron.
+
+    Returns the largest magnitude in ``isyn``.
+    """
+    aliases, two, n_padded = alias_target.size > 0, layer.synapses == 2, vmem.shape[0]
+    zero, cap = splat(ZERO), splat(np.int16(layer.cap))
+    high, low = zero, zero
+    if aliases:
+        events[:] = 0
     for k in range(layer.size):
-        dash_mem, bias, dash = layer.dash_mem[k], layer.bias[k], layer.dash_syn[0, k]
-        peak, any_clamped = LOWEST, ZERO
-        # Two loops, because a test inside would keep the vectoriser out.
+        at, at_2 = k * WIDTH, (n_padded + k) * WIDTH
+        dash, bias = splat(layer.dash_mem[k]), splat(layer.bias[k])
+        current = decayed(load(isyn, at), splat(layer.dash_syn[0, k]))
+        store(isyn, at, current)
+        high, low = maximum(high, current), minimum(low, current)
         if two:
-            dash_2, k_2 = layer.dash_syn[1, k], n_padded + k
-            for i in range(WIDTH):
-                isyn[k, i] = current = subtract(isyn[k, i], decay(isyn[k, i], dash))
-                isyn[k_2, i] = current_2 = subtract(isyn[k_2, i], decay(isyn[k_2, i], dash_2))
-                new, clamped = membrane(vmem[k, i], current, current_2, dash_mem, bias, version)
-                vmem[k, i] = new
-                flags[i] = clamped
-                any_clamped |= clamped
-                peak = max(peak, new)
+            current_2 = decayed(load(isyn, at_2), splat(layer.dash_syn[1, k]))
+            store(isyn, at_2, current_2)
+            high, low = maximum(high, current_2), minimum(low, current_2)
+            value, clamped = integrate_two(load(vmem, at), current, current_2, dash, bias, version)
         else:
-            for i in range(WIDTH):
-                isyn[k, i] = current = subtract(isyn[k, i], decay(isyn[k, i], dash))
-                new, clamped = membrane(vmem[k, i], current, ZERO, dash_mem, bias, version)
-                vmem[k, i] = new
-                flags[i] = clamped
-                any_clamped |= clamped
-                peak = max(peak, new)
-        peaks[k] = peak
-        for i in range(WIDTH if any_clamped != 0 else 0):
-            counts[SATURATED_V, k] += flags[i] != 0
-
-
-@compiled
-def _integrate_single(layer, version, isyn, vmem, flags, counts):
-    n_padded = vmem.shape[0]
-    for s in range(layer.synapses):
-        row, dashes = isyn[s * n_padded : (s + 1) * n_padded], layer.dash_syn[s]
-        for k in range(n_padded):
-            row[k] = subtract(row[k], decay(row[k], dashes[k]))
-    any_clamped = ZERO
-    if layer.synapses == 2:
-        for k in range(n_padded):
-            vmem[k], flags[k] = membrane(
-                vmem[k], isyn[k], isyn[n_padded + k], layer.dash_mem[k], layer.bias[k], version
-            )
-            any_clamped |= flags[k]
-    else:
-        for k in range(n_padded):
-            vmem[k], flags[k] = membrane(vmem[k], isyn[k], ZERO, layer.dash_mem[k], layer.bias[k], version)
-            any_clamped |= flags[k]
-    for k in range(n_padded if any_clamped != 0 else 0):
-        counts[SATURATED_V, k] += flags[k] != 0
-
-
-@compiled
-def _fire(k, lane, threshold, cap, vmem, events, counts):
-    """Fire neuron ``k``; events that were copied to it before count for its cap."""
-    v, n = vmem[k, lane], events[k, lane]
-    if threshold > 0:
-        if v >= threshold and n < cap:
-            # A division takes longer than all the rest, and is seldom needed.
-            fired = 1 if v < 2 * threshold else min(v // threshold, cap - n)
-            n += fired
-            v -= fired * threshold
-    else:
-        while v >= threshold and n < cap:
-            n += 1
-            v = np.int16(v - threshold)
-    vmem[k, lane], events[k, lane] = v, n
-    counts[CAPPED, k] += v >= threshold
-
-
-@compiled
-def _copy_events(k, lane, cap, alias_first, alias_target, events, counts):
-    """Copy the events of neuron ``k`` to its alias targets."""
-    copies = events[k, lane]
-    for j in range(alias_first[k], alias_first[k + 1] if copies != 0 else alias_first[k]):
-        target = alias_target[j]
-        total = events[target, lane] + copies
-        counts[LOST, target] += max(total - cap, 0)
-        events[target, lane] = min(total, cap)
-
-
-@compiled
-def _fire_lanes(layer, lanes, alias_first, alias_target, peaks, vmem, events, counts):
-    """Fire a layer, then leave in ``peaks`` the largest event count of each neuron."""
-    aliases = alias_target.size > 0
-    for k in range(layer.size):
-        threshold = layer.threshold[k]
-        if not aliases and 0 < threshold <= peaks[k] < 2 * threshold:
-            for i in range(WIDTH):
-                n = ONE if vmem[k, i] >= threshold else ZERO
-                events[k, i] = n
-                vmem[k, i] = subtract(vmem[k, i], multiply(n, threshold))
-        elif peaks[k] >= threshold:
-            for i in range(lanes):
-                _fire(k, i, threshold, layer.cap, vmem, events, counts)
-        for i in range(lanes if aliases else 0):
-            _copy_events(k, i, layer.cap, alias_first, alias_target, events, counts)
-    for k in range(layer.size):
-        peak = ZERO
-        for i in range(WIDTH):
-            peak = max(peak, events[k, i])
-        peaks[k] = peak
-        for i in range(WIDTH if peak > 0 else 0):
-            counts[SPIKES, k] += events[k, i]
-
-
-@compiled
-def _fire_single(layer, alias_first, alias_target, vmem, flags, events, counts):
-    aliases, threshold = alias_target.size > 0, layer.threshold
-    vmem_column, event_column = vmem.reshape(-1, 1), events.reshape(-1, 1)
-    for k in range(vmem.shape[0]):
-        flags[k] = ONE if vmem[k] >= threshold[k] else ZERO
-    quads = flags.view(np.int64)
-    for quad in range(quads.shape[0]):
-        if quads[quad] == 0 and not aliases:
-            continue
-        for k in range(4 * quad, min(4 * quad + 4, layer.size)):
-            if flags[k] != 0:
-                _fire(k, 0, threshold[k], layer.cap, vmem_column, event_column, counts)
-            if aliases:
-                _copy_events(k, 0, layer.cap, alias_first, alias_target, event_column, counts)
-            else:
-                counts[SPIKES, k] += events[k]
+            value, clamped = integrate(load(vmem, at), current, dash, bias, version)
+        copied = load(events, at) if aliases else zero
+        value, own, rounds, fired, above = fire(value, copied, splat(layer.threshold[k]), cap, present)
+        store(vmem, at, value)
+        store(events, at, own)
+        peaks[k] = rounds
+        counts[SPIKES, k] += fired
+        counts[CAPPED, k] += count_bits(above)
+        counts[SATURATED_V, k] += count_bits(np.uint32(clamped & present))
+        for j in range(alias_first[k] if aliases else 0, alias_first[k + 1] if aliases else 0):
+            _copy_lanes(own, alias_target[j], cap, events, counts)
     for k in range(layer.size if aliases else 0):
-        counts[SPIKES, k] += events[k]
+        peaks[k] = highest_of(load(events, k * WIDTH))
+    return max(np.int64(highest_of(high)), -np.int64(lowest_of(low)))
 
 
 @compiled
-def _record(array, step, values):
-    """Write ``values`` (neurons, lanes) into ``array[:, step]``, if it is wanted."""
-    # Groups of neurons keep the strided reads within the first cache.
-    for start in range(0, array.shape[2], WIDTH):
-        for lane in range(array.shape[0]):
-            row = array[lane, step]
-            for k in range(start, min(start + WIDTH, array.shape[2])):
-                row[k] = values[k, lane]
+def _step_single(layer, version, aliases, isyn, vmem, events, counts):
+    """As :func:`_step_lanes`; a layer with aliases does not fire yet."""
+    n_padded, cap = vmem.shape[0], splat(np.int16(layer.cap))
+    able = NOBODY if aliases else EVERYBODY
+    high = low = splat(ZERO)
+    for at in range(0, n_padded, WIDTH):
+        dash, bias = load(layer.dash_mem, at), load(layer.bias, at)
+        current = decayed(load(isyn, at), load(layer.dash_syn, at))
+        store(isyn, at, current)
+        high, low = maximum(high, current), minimum(low, current)
+        if layer.synapses == 2:
+            at_2 = n_padded + at
+            current_2 = decayed(load(isyn, at_2), load(layer.dash_syn, at_2))
+            store(isyn, at_2, current_2)
+            high, low = maximum(high, current_2), minimum(low, current_2)
+            value, clamped = integrate_two(load(vmem, at), current, current_2, dash, bias, version)
+        else:
+            value, clamped = integrate(load(vmem, at), current, dash, bias, version)
+        value, own, _, _, above = fire(value, splat(ZERO), load(layer.threshold, at), cap, able)
+        store(vmem, at, value)
+        store(events, at, own)
+        _count(counts[CAPPED], at, above)
+        _count(counts[SATURATED_V], at, clamped)
+    return max(np.int64(highest_of(high)), -np.int64(lowest_of(low)))
 
 
 @compiled
-def _record_all(recording, step, work, n_padded):
-    _record(recording.spikes, step, work.events)
-    _record(recording.vmem, step, work.vmem)
-    _record(recording.isyn, step, work.isyn)
-    _record(recording.isyn_2, step, work.isyn[n_padded:])
-    _record(recording.spikes_out, step, work.events_out)
-    _record(recording.vmem_out, step, work.vmem_out)
-    _record(recording.isyn_out, step, work.isyn_out)
+def _fire_in_turn(layer, alias_first, alias_target, vmem, events, counts):
+    """Fire neuron after neuron: events that were copied to one before count for its cap."""
+    for k in range(layer.size):
+        while vmem[k] >= layer.threshold[k] and events[k] < layer.cap:
+            events[k] += 1
+            vmem[k] = np.int16(vmem[k] - layer.threshold[k])
+        counts[CAPPED, k] += vmem[k] >= layer.threshold[k]
+        copies = events[k]
+        for j in range(alias_first[k], alias_first[k + 1]):
+            target = alias_target[j]
+            total = events[target] + copies
+            counts[LOST, target] += max(total - layer.cap, 0)
+            events[target] = min(total, layer.cap)
 
 
 @_kernel
@@ -310,8 +227,12 @@ def run_lanes(program, inputs, input_peaks, work, recording, lanes, hidden_count
     """
     n, n_out = work.vmem.shape[0], work.vmem_out.shape[0]
     clipped, clipped_out = hidden_counts[SATURATED_I:].reshape(-1), out_counts[SATURATED_I:].reshape(-1)
-    flags, peaks, peaks_out = np.zeros(WIDTH, np.int16), np.zeros(n, np.int16), np.zeros(n_out, np.int16)
+    peaks, peaks_out = np.zeros(n, np.int16), np.zeros(n_out, np.int16)
+    active = np.zeros(max(n, inputs.shape[1]) + 1, np.intp)
+    tile, scratch = np.zeros(WIDTH * WIDTH, np.int16), np.zeros(WIDTH * WIDTH, np.int16)
+    present = np.uint32(EVERYBODY >> np.uint32(WIDTH - lanes))
     no_aliases = program.alias_target[:0]
+    largest = largest_out = 2**15
     for k in range(n):
         peaks[k] = work.events[k].max()
     # Numba counts references wherever a field is taken out of a tuple: not in the loop.
@@ -321,26 +242,26 @@ def run_lanes(program, inputs, input_peaks, work, recording, lanes, hidden_count
     isyn, vmem, events = work.isyn, work.vmem, work.events
     isyn_out, vmem_out, events_out = work.isyn_out, work.vmem_out, work.events_out
     for step in range(inputs.shape[0]):
-        pending = peaks[: hidden.size]
-        _deliver_lanes(inputs[step], input_peaks[step], from_input, isyn, clipped)
-        _deliver_lanes(events, pending, recurrent, isyn, clipped)
-        _deliver_lanes(events, pending, to_output, isyn_out, clipped_out)
-        events[:] = 0
-        events_out[:] = 0
-        _integrate_lanes(hidden, version, isyn, vmem, flags, peaks, hidden_counts)
-        _integrate_lanes(output, version, isyn_out, vmem_out, flags, peaks_out, out_counts)
-        if lanes < WIDTH:  # samples that do not exist stay at rest, whatever the bias
-            vmem[:, lanes:] = 0
-            vmem_out[:, lanes:] = 0
-        _fire_lanes(
-            hidden, lanes, alias_first, alias_target,
-            peaks, vmem, events, hidden_counts,
+        senders = active[: _list_active(input_peaks[step], active)]
+        largest = deliver_lanes(senders, input_peaks[step], inputs[step], from_input, isyn, clipped, largest)
+        senders = active[: _list_active(peaks[: hidden.size], active)]
+        deliver_lanes(senders, peaks, events, recurrent, isyn, clipped, largest)
+        deliver_lanes(senders, peaks, events, to_output, isyn_out, clipped_out, largest_out)
+        largest = _step_lanes(
+            hidden, version, present, alias_first, alias_target,
+            isyn, vmem, events, peaks, hidden_counts,
         )  # fmt: skip
-        _fire_lanes(
-            output, lanes, alias_first, no_aliases,
-            peaks_out, vmem_out, events_out, out_counts,
+        largest_out = _step_lanes(
+            output, version, present, alias_first, no_aliases,
+            isyn_out, vmem_out, events_out, peaks_out, out_counts,
         )  # fmt: skip
-        _record_all(recording, step, work, n)
+        record_lanes(recording.spikes, step, events, 0, tile, scratch)
+        record_lanes(recording.vmem, step, vmem, 0, tile, scratch)
+        record_lanes(recording.isyn, step, isyn, 0, tile, scratch)
+        record_lanes(recording.isyn_2, step, isyn, n, tile, scratch)
+        record_lanes(recording.spikes_out, step, events_out, 0, tile, scratch)
+        record_lanes(recording.vmem_out, step, vmem_out, 0, tile, scratch)
+        record_lanes(recording.isyn_out, step, isyn_out, 0, tile, scratch)
 
 
 @_kernel
@@ -348,35 +269,36 @@ def run_single(program, inputs, work, recording, hidden_counts, out_counts):
     """Run one sample: as :func:`run_lanes`, with ``inputs`` (time, padded channels) and states (neurons,)."""
     n = work.vmem.shape[0]
     clipped, clipped_out = hidden_counts[SATURATED_I:].reshape(-1), out_counts[SATURATED_I:].reshape(-1)
-    flags, flags_out = np.zeros(n, np.int16), np.zeros(work.vmem_out.shape[0], np.int16)
     active = np.zeros(max(n, inputs.shape[1]) + 1, np.intp)
-    no_aliases = program.alias_target[:0]
-    columns = Work(
-        work.isyn.reshape(-1, 1), work.vmem.reshape(-1, 1), work.events.reshape(-1, 1),
-        work.isyn_out.reshape(-1, 1), work.vmem_out.reshape(-1, 1), work.events_out.reshape(-1, 1),
-    )  # fmt: skip
+    largest = largest_out = 2**15
     # Numba counts references wherever a field is taken out of a tuple: not in the loop.
     hidden, output, version = program.hidden, program.output, program.version
     from_input, recurrent, to_output = program.inputs, program.recurrent, program.outputs
     alias_first, alias_target = program.alias_first, program.alias_target
     isyn, vmem, events = work.isyn, work.vmem, work.events
     isyn_out, vmem_out, events_out = work.isyn_out, work.vmem_out, work.events_out
+    pending, pending_out = np.zeros_like(active), np.zeros_like(active)
+    aliases = alias_target.size > 0
+    n_pending = _list_events(events, pending)
     for step in range(inputs.shape[0]):
-        senders = active[: _find_active(inputs[step], active)]
-        _deliver_single(senders, inputs[step], from_input, isyn, clipped)
-        senders = active[: _find_active(events, active)]
-        _deliver_single(senders, events, recurrent, isyn, clipped)
-        _deliver_single(senders, events, to_output, isyn_out, clipped_out)
-        events[:] = 0
-        events_out[:] = 0
-        _integrate_single(hidden, version, isyn, vmem, flags, hidden_counts)
-        _integrate_single(output, version, isyn_out, vmem_out, flags_out, out_counts)
-        _fire_single(
-            hidden, alias_first, alias_target,
-            vmem, flags, events, hidden_counts,
-        )  # fmt: skip
-        _fire_single(
-            output, alias_first, no_aliases,
-            vmem_out, flags_out, events_out, out_counts,
-        )  # fmt: skip
-        _record_all(recording, step, columns, n)
+        senders = active[: _list_events(inputs[step], active)]
+        largest = deliver_single(senders, inputs[step], from_input, isyn, clipped, largest)
+        senders = pending[:n_pending]
+        deliver_single(senders, events, recurrent, isyn, clipped, largest)
+        deliver_single(senders, events, to_output, isyn_out, clipped_out, largest_out)
+        largest = _step_single(hidden, version, aliases, isyn, vmem, events, hidden_counts)
+        largest_out = _step_single(output, version, False, isyn_out, vmem_out, events_out, out_counts)
+        if aliases:
+            _fire_in_turn(hidden, alias_first, alias_target, vmem, events, hidden_counts)
+        n_pending = _list_events(events, pending)
+        for k in pending[:n_pending]:
+            hidden_counts[SPIKES, k] += events[k]
+        for k in pending_out[: _list_events(events_out, pending_out)]:
+            out_counts[SPIKES, k] += events_out[k]
+        record_single(recording.spikes, step, events, 0)
+        record_single(recording.vmem, step, vmem, 0)
+        record_single(recording.isyn, step, isyn, 0)
+        record_single(recording.isyn_2, step, isyn, n)
+        record_single(recording.spikes_out, step, events_out, 0)
+        record_single(recording.vmem_out, step, vmem_out, 0)
+        record_single(recording.isyn_out, step, isyn_out, 0)

@@ -16,6 +16,9 @@ WIDTH = 32
 DENSE_FILL = 0.04
 """From this share of non-zero weights on, whole rows are added faster than single weights."""
 
+FULL_FILL = 0.5
+"""The same for samples side by side."""
+
 MAX_DENSE_BYTES = 2**26
 
 
@@ -30,7 +33,11 @@ class Connections(NamedTuple):
     weight: np.ndarray
     peak: np.ndarray
     """Largest weight magnitude of each source."""
+    reach: int
+    """How far one event of every source can move a target up or down."""
     dense: np.ndarray
+    full: bool
+    """Most weights are present."""
 
 
 class Layer(NamedTuple):
@@ -108,12 +115,16 @@ def _connections(weights: np.ndarray, shift: int, n_padded: int) -> Connections:
     rows = by_synapse.reshape(n_sources, -1)
     source, target = np.nonzero(present.reshape(n_sources, -1))
     is_dense = len(source) > DENSE_FILL * weights.size and rows.nbytes <= MAX_DENSE_BYTES
+    rises = np.maximum(rows, 0).sum(axis=0, dtype=np.int64)
+    falls = rises - rows.sum(axis=0, dtype=np.int64)
     return Connections(
         first=_offsets(np.bincount(source, minlength=n_sources)),
         target=target.astype(np.uint32),
         weight=rows[source, target],
         peak=np.abs(rows.astype(np.int32)).max(axis=1, initial=0).astype(np.int64),
+        reach=int(max(rises.max(initial=0), falls.max(initial=0))),
         dense=rows if is_dense else np.zeros((0, 0), np.int16),
+        full=bool(is_dense and len(source) > FULL_FILL * weights.size),
     )
 
 

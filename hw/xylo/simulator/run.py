@@ -1,18 +1,16 @@
 """Runs compiled programs: loads the kernels, shares a batch among threads, gathers what they recorded."""
 
 import functools
-import sys
-import threading
-import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
 
 import numpy as np
 import torch
+
+from snnkit.utilities.compilation import told_if_slow
 
 from .program import WIDTH, Program, padded
 
@@ -174,7 +172,7 @@ def _shares(batch: int, threads: int) -> list[slice]:
 @functools.cache
 def _kernels(side_by_side: bool) -> ModuleType:
     """Import the kernels, and compile the one that is needed, if this machine has not done so before."""
-    with _told_if_slow():
+    with told_if_slow("chip simulator"):
         from ..specification.core import Specification
         from . import kernels
         from .program import compile_program
@@ -189,26 +187,3 @@ def _kernels(side_by_side: bool) -> ModuleType:
         else:
             kernels.run_single(program, inputs[:, :, 0].copy(), work, recording, *own)
     return kernels
-
-
-@contextmanager
-def _told_if_slow(patience: float = 1.5) -> Iterator[None]:
-    """Tell on stderr what takes so long, if it does: loading from the cache takes a fraction of a second."""
-    started = time.perf_counter()
-    told = threading.Event()
-
-    def tell(text: str) -> None:
-        from rich.console import Console
-
-        told.set()
-        Console(file=sys.stderr).print(text, style="dim")
-
-    timer = threading.Timer(patience, tell, ["Compiling the chip simulator (once for this machine) ..."])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-        if told.is_set():
-            tell(f"The chip simulator is compiled after {time.perf_counter() - started:.0f} s.")
