@@ -294,3 +294,24 @@ def test_networks_without_a_graph_are_refused_with_the_remedy():
         check(nn.ReLU(), "imu")
     with pytest.raises(ConfigurationError, match="Did you mean 'imu'"):
         check(Sequential(*layers(3, 4, 2)), "imuu")
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "value"),
+    [("decays", "alpha", 1.2), ("decays", "beta", 0.0), ("bitshifts", "dash_mem", 0.0)],
+)
+def test_leaks_are_named_as_the_module_stores_them(mode, name, value):
+    neurons = LIFTorch(10, leak_mode=mode, **{name: value})
+    net = Sequential(LinearTorch((4, 10)), neurons, LinearTorch((10, 3)), LIFTorch(3))
+    (violation,) = check(net, "a2").violations
+    assert (violation.rule, violation.where) == ("dash", f"1_LIFTorch.{name}")
+
+
+def test_noise_and_event_caps_may_differ_between_neurons():
+    neurons = LIFTorch(
+        3, max_spikes_per_dt=torch.tensor([1.0, 2.0, 7.0]), noise_std=torch.tensor([0.0, 0.1, 0.0])
+    )
+    net = Sequential(LinearTorch((4, 3)), neurons, LinearTorch((3, 2)), LIFTorch(2))
+    report = check(net, "imu")
+    assert report.violations == ()
+    assert any("noise" in note for note in report.notes)

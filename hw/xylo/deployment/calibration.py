@@ -66,6 +66,8 @@ class Trial:
     same_class: float
     """Fraction of samples for which chip and network give the same class."""
     accuracy: float | None
+    score: float
+    """Accuracy if there are labels, else ``same_class``; samples without an answer count as wrong."""
 
     @property
     def shifts(self) -> Shifts:
@@ -76,11 +78,6 @@ class Trial:
     def saturations(self) -> int:
         """Clamped sums in all."""
         return self.counters.total_saturations
-
-    @property
-    def score(self) -> float:
-        """Accuracy if there are labels, else how often chip and network give the same class."""
-        return self.same_class if self.accuracy is None else self.accuracy
 
     @property
     def merit(self) -> tuple[float, ...]:
@@ -106,13 +103,19 @@ def try_program(
     output = sim(padded)[0][:, mapped.delay :]
     if membrane:
         output = output / quantised.scale_out
+    expected = calibration.readout(calibration.output)
+    # Silence reads as class 0: without this, dead outputs would win wherever that class is common.
+    answered = output.any(axis=(1, 2)) | ~calibration.output.any(axis=(1, 2))
+    same = (calibration.readout(output) == expected) & answered
+    wanted = expected if calibration.labels is None else calibration.labels
     return Trial(
         plan=plan,
         output=output,
         counters=sim.counters,
         agreement=_agreement(output, calibration.output),
-        same_class=float((calibration.readout(output) == calibration.readout(calibration.output)).mean()),
+        same_class=float(same.mean()),
         accuracy=accuracy_of(output, calibration),
+        score=float(((calibration.readout(output) == wanted) & answered).mean()),
     )
 
 

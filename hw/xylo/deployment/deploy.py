@@ -205,14 +205,23 @@ def _with_peaks(plan: ScalePlan, data: Calibration) -> ScalePlan:
 def _event_notes(mapped: MappedNetwork) -> list[str]:
     chip = mapped.chip
     caps = {"hidden": chip.hidden_event_cap, "output": chip.output_event_cap}
-    loose = [
-        f"{population.path} ({caps[population.layer]})"
-        for population, allowed in zip(mapped.populations, mapped.max_spikes, strict=True)
-        if allowed > caps[population.layer]
-    ]
-    if not loose:
-        return []
-    return [f"The chip allows fewer events per step than max_spikes_per_dt in {', '.join(loose)}."]
+    loose, tight = [], []
+    for population, allowed in zip(mapped.populations, mapped.max_spikes, strict=True):
+        cap = caps[population.layer]
+        if allowed > cap:
+            loose.append(f"{population.path} ({cap})")
+        elif allowed < cap:
+            tight.append(f"{population.path} ({allowed:g}, the chip {cap})")
+    notes = []
+    if loose:
+        places = ", ".join(loose)
+        notes.append(f"The chip allows fewer events per step than max_spikes_per_dt in {places}.")
+    if tight:
+        places = ", ".join(tight)
+        notes.append(
+            f"The chip has no limit as low as max_spikes_per_dt, so neurons may fire more in {places}."
+        )
+    return notes
 
 
 def _loss_notes(layers: tuple[LayerReport, ...], trial: Trial | None) -> list[str]:

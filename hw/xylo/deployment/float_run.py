@@ -185,7 +185,9 @@ def _output(net: nn.Module, data: Tensor) -> np.ndarray:
     with torch.no_grad():
         output = net(data)
     if isinstance(output, tuple):
-        output = output[0]
+        # A graph returns a tensor for each of its outputs, a module its output, state and record.
+        several = all(isinstance(value, Tensor) for value in output)
+        output = torch.cat(output, dim=-1) if several else output[0]
     return output.detach().cpu().numpy()
 
 

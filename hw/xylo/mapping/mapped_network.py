@@ -35,7 +35,7 @@ class MappedNetwork:
         aliases: for each hidden neuron those that receive a copy of its events.
         dt: time step in seconds.
         populations: which neurons come from which module.
-        max_spikes: for each population the events per step that its module allows a neuron.
+        max_spikes: for each population the events per step that its module allows a neuron (the largest).
         delay: steps by which the chip's outputs lag the network's.
         delays: the same for each population.
         notes: what the chip does differently, in sentences.

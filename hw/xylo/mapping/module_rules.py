@@ -133,7 +133,7 @@ def _read_neurons(
         bias=_full(module.bias, (neurons,)),
         synaptic_bias=np.zeros_like(decay_syn),
         dt=float(module.dt),
-        max_spikes=float(module.max_spikes_per_dt),
+        max_spikes=float(torch.as_tensor(module.max_spikes_per_dt).max()),
     )
     events = reader.add_node(node)
     _connect(reader, node, inputs, values)
@@ -143,7 +143,7 @@ def _read_neurons(
         own = ((node.index, 1),)
         recurrent = Projection(own, node.index, weights, f"{path}.w_rec", recurrent=True)
         reader.circuit.projections.append(recurrent)
-    if float(module.noise_std) > 0:
+    if bool((torch.as_tensor(module.noise_std) > 0).any()):
         reader.circuit.notes.append(f"{path}: the membrane noise of training is not on the chip.")
     return events
 

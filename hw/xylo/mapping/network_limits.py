@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from snnkit.nn.modules.leak_modes import LEAK_MODES
 from snnkit.utilities.chips import Chip
 
-from ..violation import Violation
 from ..specification.core import Population
+from ..violation import Violation
 from .mapped_network import MappedNetwork
 from .values import Circuit, Node
 
@@ -129,7 +130,8 @@ def _wide_neurons(population: Population, counts: np.ndarray, limit: int) -> str
 
 
 def _leaks(node: Node, chip: Chip) -> Iterator[Violation]:
-    for name, decays in (("tau_mem", node.decay_mem), ("tau_syn", node.decay_syn)):
+    names = LEAK_MODES[str(getattr(node.module, "leak_mode", "taus"))]
+    for name, decays in zip(names, (node.decay_mem, node.decay_syn), strict=True):
         dash = exact_dash(decays)
         rounded = np.round(dash)
         low, high = tau_of_dash(chip.min_dash, node.dt), tau_of_dash(chip.max_dash, node.dt)
