@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import nn
 
+from snnkit.hw.xylo.mapping.lowering import inspect_network
 from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
 from snnkit.hw.xylo.specification.core import Specification
 
-__all__ = ["chip_record", "net_events"]
+__all__ = ["chip_record", "hidden_in_net_time", "net_events"]
 
 
 def net_events(net: nn.Module, specification: Specification, events: np.ndarray) -> dict[str, np.ndarray]:
@@ -44,6 +45,27 @@ def chip_record(specification: Specification, inputs: np.ndarray) -> dict[str, n
     """Record all states of the chip from rest on inputs ``(recordings, time, channels)``."""
     record: dict[str, np.ndarray] = XyloSim(specification)(inputs, record=True)[2]
     return record
+
+
+def hidden_in_net_time(net: nn.Module, specification: Specification, events: np.ndarray) -> np.ndarray:
+    """Move each layer of the chip back by its own delay.
+
+    Args:
+        net: The net that the program was made of.
+        specification: The program.
+        events: ``(time + delay, hidden neurons)`` as the chip timed them, with the delay of the outputs.
+
+    Returns:
+        ``(time, hidden neurons)``.
+    """
+    mapped = inspect_network(net, specification.chip).mapped
+    steps = len(events) - max(mapped.delays)
+    found = np.zeros((steps, events.shape[1]), events.dtype)
+    for population, delay in zip(mapped.populations, mapped.delays, strict=True):
+        if population.layer == "hidden":
+            neurons = slice(population.start, population.stop)
+            found[:, neurons] = events[delay : delay + steps, neurons]
+    return found
 
 
 def _reset(net: nn.Module) -> None:

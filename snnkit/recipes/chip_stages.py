@@ -1,7 +1,7 @@
 """Stages on the chip's side: check, deploy, simulate, validate. All of them are exact integer arithmetic."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from snnkit.hw.xylo.simulator.counters import Counters
 from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
 from snnkit.hw.xylo.specification.core import Specification
 from snnkit.hw.xylo.validation.vectors import make_vectors
+from snnkit.recipes.deployment_file import not_deployed, read_deployment, write_deployment
 from snnkit.recipes.metrics_file import update_metrics
 from snnkit.recipes.prepare import Prepared, prepare
 from snnkit.recipes.progress import Progress
@@ -21,8 +22,6 @@ from snnkit.recipes.recipe import Recipe
 from snnkit.recipes.run_folder import RunFolder
 from snnkit.recipes.train_stage import Trained, load_trained, untrained_network
 from snnkit.training.metrics import accuracy
-from snnkit.utilities.errors import ConfigurationError, FileFormatError
-from snnkit.utilities.files import read_json, write_json
 
 __all__ = [
     "Simulation",
@@ -30,13 +29,10 @@ __all__ = [
     "deploy_run",
     "deploy_trained",
     "load_program",
-    "read_deployment",
     "simulate",
     "simulate_program",
     "simulate_run",
 ]
-
-_DEPLOYMENT_FORMAT = "snnkit deployment"
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +92,7 @@ def deploy_trained(trained: Trained, folder: RunFolder, progress: Progress) -> D
         readout=prepared.readout.predict,
     )
     deployment.specification.save(folder.specification)
-    write_json(folder.deployment, _deployment_table(deployment))
+    write_deployment(folder, deployment)
     report = deployment.report
     progress.finish(
         f"{deployment.specification.n_hidden} hidden neurons, weight shifts "
@@ -105,58 +101,10 @@ def deploy_trained(trained: Trained, folder: RunFolder, progress: Progress) -> D
     return deployment
 
 
-def _deployment_table(deployment: Deployment) -> dict[str, Any]:
-    report = deployment.report
-    return {
-        "format": _DEPLOYMENT_FORMAT,
-        "version": 1,
-        "chip": report.chip,
-        "specification": deployment.specification.digest,
-        "delay": deployment.delay,
-        "weight_shifts": list(report.weight_shifts),
-        "agreement": report.agreement,
-        "same_class": report.same_class,
-        "saturations": report.saturations,
-        "clipped_inputs": report.clipped_inputs,
-        "layers": [asdict(layer) for layer in report.layers],
-        "shift_curve": [asdict(point) for point in report.shift_curve],
-        "resources": [asdict(resource) for resource in report.resources],
-        "notes": list(report.notes),
-    }
-
-
-def read_deployment(folder: RunFolder, specification: Specification) -> Mapping[str, Any]:
-    """Return what :func:`deploy_trained` wrote about ``specification``.
-
-    Raises:
-        ConfigurationError: the run was not deployed yet.
-        FileFormatError: the file is damaged or belongs to another program.
-    """
-    if not folder.deployment.is_file():
-        raise ConfigurationError(
-            f"{folder.path} is not deployed yet. Do so with: snnkit deploy {folder.path}"
-        )
-    table = read_json(folder.deployment)
-    if not isinstance(table, dict) or table.get("format") != _DEPLOYMENT_FORMAT or table.get("version") != 1:
-        raise FileFormatError(f"{folder.deployment} does not describe a deployment that this release reads.")
-    if table.get("specification") != specification.digest:
-        raise FileFormatError(
-            f"{folder.deployment} and {folder.specification} are of different programs. Deploy again with: "
-            f"snnkit deploy {folder.path}"
-        )
-    return table
-
-
-def _not_deployed(folder: RunFolder) -> ConfigurationError:
-    return ConfigurationError(f"{folder.path} is not deployed yet. Do so with: snnkit deploy {folder.path}")
-
-
 def load_program(folder: RunFolder) -> tuple[Specification, Mapping[str, Any]]:
     """Return the specification of a run and what is known of its deployment."""
     if not folder.specification.is_file():
-        raise ConfigurationError(
-            f"{folder.path} is not deployed yet. Do so with: snnkit deploy {folder.path}"
-        )
+        raise not_deployed(folder)
     specification = Specification.load(folder.specification)
     return specification, read_deployment(folder, specification)
 

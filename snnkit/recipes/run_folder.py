@@ -1,10 +1,11 @@
 """The folder of one run: which file holds what, and which recipe made it."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from snnkit.recipes.recipe import Recipe
-from snnkit.recipes.toml import read_recipe, to_toml
+from snnkit.recipes.toml import read_recipe, read_recipe_text, to_toml
 from snnkit.utilities.errors import ConfigurationError
 from snnkit.utilities.files import write_text
 
@@ -85,15 +86,16 @@ class RunFolder:
                 f"{self.path} is not a run folder: it holds no {self.recipe_file.name}. "
                 "Make one with: snnkit train RECIPE --out FOLDER."
             )
-        recipe: Recipe = read_recipe(self.recipe_file.read_text(encoding="utf-8"), f"{self.recipe_file}")
+        recipe: Recipe = read_recipe(read_recipe_text(self.recipe_file), f"{self.recipe_file}")
         return recipe
 
-    def begin(self, recipe: Recipe, resume: bool) -> None:
-        """Make this the folder of a run of ``recipe``.
+    def refuse_unless_free(self, recipe: Recipe, resume: bool) -> None:
+        """Raise unless a run of ``recipe`` may begin here, or go on; nothing is written.
 
         Raises:
             ConfigurationError: a run is here already and ``resume`` is not set, or it is a run of
-                another recipe; the message names the first difference.
+                another recipe (the message names the first difference), or the folder holds other files
+                or cannot be written to.
         """
         if self.exists():
             if not resume:
@@ -106,10 +108,19 @@ class RunFolder:
                     f"{self.path} holds a run of another recipe: {_difference(present, recipe)}. "
                     "Resume with the recipe and options that it was begun with, or choose another --out."
                 )
-            return
-        if self.path.is_dir() and any(self.path.iterdir()):
+        elif self.path.is_dir() and any(self.path.iterdir()):
             raise ConfigurationError(f"{self.path} holds other files. Choose an empty folder for --out.")
-        write_text(self.recipe_file, to_toml(recipe.as_table()))
+        above = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
+        if not above.is_dir():
+            raise ConfigurationError(f"{above} is a file, not a folder. Choose another --out.")
+        if not os.access(above, os.W_OK | os.X_OK):
+            raise ConfigurationError(f"{above} cannot be written to. Choose another --out.")
+
+    def begin(self, recipe: Recipe, resume: bool) -> None:
+        """Make this the folder of a run of ``recipe``. Errors: as :meth:`refuse_unless_free`."""
+        self.refuse_unless_free(recipe, resume)
+        if not self.exists():
+            write_text(self.recipe_file, to_toml(recipe.as_table()))
 
 
 def new_run_folder(recipe: Recipe, root: str | Path = "runs") -> RunFolder:

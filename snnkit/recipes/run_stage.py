@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,11 +10,11 @@ from snnkit.recipes.chip_stages import (
     Simulation,
     deploy_trained,
     load_program,
-    read_deployment,
     simulate,
     simulate_program,
 )
-from snnkit.recipes.metrics_file import read_metrics, update_metrics
+from snnkit.recipes.deployment_file import read_deployment
+from snnkit.recipes.metrics_file import record_seconds, timed
 from snnkit.recipes.progress import Progress
 from snnkit.recipes.recipe import Recipe
 from snnkit.recipes.run_folder import RunFolder
@@ -27,28 +28,33 @@ if TYPE_CHECKING:
 __all__ = ["report_run", "run_all"]
 
 
-def run_all(recipe: Recipe, folder: RunFolder, resume: bool, progress: Progress) -> "ReportData":
-    """Do every stage; see :func:`snnkit.recipes.stages.run`."""
-    started = time.monotonic()
-    earlier = float(read_metrics(folder).get("seconds", 0.0)) if resume else 0.0
-    trained = train_nets(recipe, folder, resume, progress)
-    update_metrics(folder, recipe, seconds=earlier + time.monotonic() - started)
-    deployment = deploy_trained(trained, folder, progress)
+def run_all(
+    recipe: Recipe, folder: RunFolder, resume: bool, progress: Progress, started: float
+) -> "ReportData":
+    """Do every stage; see :func:`snnkit.recipes.stages.run`. ``started``: ``time.monotonic()`` by then."""
+    with timed(folder, "train", started=started, more=resume):
+        trained = train_nets(recipe, folder, resume, progress)
+    with timed(folder, "deploy"):
+        deployment = deploy_trained(trained, folder, progress)
     prepared, specification = trained.prepared, deployment.specification
-    simulation = simulate_program(prepared, specification, deployment.delay, folder, progress)
+    with timed(folder, "simulate"):
+        simulation = simulate_program(prepared, specification, deployment.delay, folder, progress)
+    with timed(folder, "validate"):
+        validation = validate_program(trained, specification, folder, progress)
     table = read_deployment(folder, specification)
-    validation = validate_program(trained, specification, folder, progress)
-    update_metrics(folder, recipe, seconds=earlier + time.monotonic() - started)
-    return _write_report(trained, simulation, validation, table, folder=folder, progress=progress)
+    started = time.monotonic()
+    return _write_report(
+        trained, simulation, validation, table, folder=folder, progress=progress, started=started
+    )
 
 
-def report_run(folder: RunFolder, progress: Progress) -> Path:
+def report_run(folder: RunFolder, progress: Progress, started: float) -> Path:
     """Write the report of a run that was validated; see :func:`snnkit.recipes.stages.report`."""
     specification, table = load_program(folder)
     validation = read_validation(folder)
     trained = load_trained(folder)
     simulation = simulate(trained.prepared, specification, int(table["delay"]))
-    _write_report(trained, simulation, validation, table, folder=folder, progress=progress)
+    _write_report(trained, simulation, validation, table, folder=folder, progress=progress, started=started)
     return folder.report
 
 
@@ -60,14 +66,17 @@ def _write_report(
     *,
     folder: RunFolder,
     progress: Progress,
+    started: float,
 ) -> "ReportData":
     from snnkit.recipes.summary import report_data
-    from snnkit.report import render
+    from snnkit.report import draw, render
 
     progress.start("Writing the report")
-    seconds = float(read_metrics(folder).get("seconds", 0.0))
-    data = report_data(trained, simulation, validation, table, seconds)
+    data = report_data(trained, simulation, validation, table)
+    drawings = draw(data)
+    seconds = record_seconds(folder, "report", time.monotonic() - started)
+    data = replace(data, seconds=seconds)  # The page tells the time that drawing it took, too.
     data.save(folder.path)
-    write_text(folder.report, render(data))
+    write_text(folder.report, render(data, drawings))
     progress.finish(str(folder.report))
     return data

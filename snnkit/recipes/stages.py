@@ -13,10 +13,12 @@ and writes its own files there, so another process, or another day, can go on.
 | ``report`` | all of these | report-data, report.html |
 """
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from snnkit.recipes.metrics_file import timed
 from snnkit.recipes.progress import Progress, Silent
 from snnkit.recipes.recipe import Recipe
 from snnkit.recipes.run_folder import RunFolder, new_run_folder
@@ -67,18 +69,21 @@ def run(
 
     With ``resume`` a run that was interrupted goes on, to the same final bits as one that was not.
     """
+    started = time.monotonic()  # Before imports: the first of torch and numba take seconds.
     from snnkit.recipes.run_stage import run_all
 
-    return run_all(recipe, _folder(folder), resume, progress or Silent())
+    return run_all(recipe, _folder(folder), resume, progress or Silent(), started)
 
 
 def train(
     recipe: Recipe, folder: RunFolder | str | Path, *, resume: bool = False, progress: Progress | None = None
 ) -> "Trained":
     """Encode the recordings, train the float net, then fine-tune it with the chip's integers (QAT)."""
-    from snnkit.recipes.train_stage import train_nets
+    folder = _folder(folder)
+    with timed(folder, "train", more=resume):
+        from snnkit.recipes.train_stage import train_nets
 
-    return train_nets(recipe, _folder(folder), resume, progress or Silent())
+        return train_nets(recipe, folder, resume, progress or Silent())
 
 
 def check(target: RunFolder | Recipe | str | Path, *, chip: str | None = None) -> "CheckReport":
@@ -93,30 +98,37 @@ def check(target: RunFolder | Recipe | str | Path, *, chip: str | None = None) -
 
 def deploy(folder: RunFolder | str | Path, *, progress: Progress | None = None) -> "Deployment":
     """Map and quantise the trained net for the recipe's chip and write the specification."""
-    from snnkit.recipes.chip_stages import deploy_run
+    folder = _folder(folder)
+    with timed(folder, "deploy"):
+        from snnkit.recipes.chip_stages import deploy_run
 
-    return deploy_run(_folder(folder), progress or Silent())
+        return deploy_run(folder, progress or Silent())
 
 
 def simulate(folder: RunFolder | str | Path, *, progress: Progress | None = None) -> "Simulation":
     """Run the specification on the whole test split, bit-exactly, and write the test vectors."""
-    from snnkit.recipes.chip_stages import simulate_run
+    folder = _folder(folder)
+    with timed(folder, "simulate"):
+        from snnkit.recipes.chip_stages import simulate_run
 
-    return simulate_run(_folder(folder), progress or Silent())
+        return simulate_run(folder, progress or Silent())
 
 
 def validate(folder: RunFolder | str | Path, *, progress: Progress | None = None) -> "Validation":
     """Compare chip and net event by event, and the fast simulator with the readable one bit by bit."""
-    from snnkit.recipes.validation import validate_run
+    folder = _folder(folder)
+    with timed(folder, "validate"):
+        from snnkit.recipes.validation import validate_run
 
-    return validate_run(_folder(folder), progress or Silent())
+        return validate_run(folder, progress or Silent())
 
 
 def report(folder: RunFolder | str | Path, *, progress: Progress | None = None) -> Path:
     """Gather the run's report data, draw ``report.html`` and return its path."""
+    started = time.monotonic()
     from snnkit.recipes.run_stage import report_run
 
-    return report_run(_folder(folder), progress or Silent())
+    return report_run(_folder(folder), progress or Silent(), started)
 
 
 def _folder(folder: RunFolder | str | Path) -> RunFolder:

@@ -11,7 +11,7 @@ import snnkit
 from snnkit.hw.xylo.cycles import count_cycles, est_clock_freq
 from snnkit.hw.xylo.power import estimate_power
 from snnkit.hw.xylo.specification.core import Specification
-from snnkit.recipes.activity import chip_record, net_events
+from snnkit.recipes.activity import chip_record, hidden_in_net_time, net_events
 from snnkit.recipes.chip_stages import Simulation
 from snnkit.recipes.train_stage import Trained
 from snnkit.recipes.validation import Validation
@@ -31,6 +31,7 @@ __all__ = ["report_data"]
 
 _BINS = 48
 _STATE_RECORDINGS = 32
+_SHIFTED = ("input", "recurrent", "output")
 _STATE_NAMES = {
     "Isyn": "hidden synapse",
     "Isyn2": "hidden synapse 2",
@@ -45,16 +46,14 @@ def report_data(
     simulation: Simulation,
     validation: Validation,
     table: Mapping[str, Any],
-    seconds: float,
 ) -> ReportData:
-    """Return the report's data.
+    """Return the report's data; ``seconds`` is 0, for the run is not over yet.
 
     Args:
         trained: Nets, histories and their answers to the test split.
         simulation: The test split on the chip.
         validation: How far they agree.
         table: What is known of the deployment (``deployment.json``).
-        seconds: How long the run took.
     """
     prepared, specification = trained.prepared, simulation.specification
     recipe = prepared.recipe
@@ -64,7 +63,7 @@ def report_data(
         title=recipe.title,
         chip=recipe.chip,
         seed=recipe.seed,
-        seconds=seconds,
+        seconds=0.0,
         classes=prepared.classes,
         labels=prepared.test_labels,
         predictions={
@@ -94,7 +93,9 @@ def report_data(
         shift_chosen=_common_shift(table["weight_shifts"]),
         notes=(
             *table["notes"],
-            "The weight shift was chosen on training recordings, and the curve over shifts shows those.",
+            *_shift_notes(table["weight_shifts"]),
+            f"The histograms of states, and the cycles, are those of the first {len(record['Spikes'])} test "
+            "recordings.",
         ),
     )
 
@@ -110,7 +111,7 @@ def _sample(trained: Trained, simulation: Simulation) -> SampleTrace:
         label=int(trained.prepared.test_labels[index]),
         input=events,
         net_hidden=net["hidden"],
-        chip_hidden=chip["Spikes"][0],
+        chip_hidden=hidden_in_net_time(trained.qat_net, simulation.specification, chip["Spikes"][0]),
         net_output=net["output"],
         chip_output=simulation.outputs[index],
         delay=simulation.delay,
@@ -176,6 +177,14 @@ def _deployment_row(layer: Mapping[str, Any]) -> DeploymentRow:
 
 def _common_shift(shifts: list[int]) -> int | None:
     return shifts[0] if len(set(shifts)) == 1 else None
+
+
+def _shift_notes(shifts: list[int]) -> tuple[str, ...]:
+    chosen = "Weight shifts are chosen on training recordings, and the curve shows the accuracy on those."
+    if _common_shift(shifts) is not None:
+        return (chosen,)
+    told = ", ".join(f"{shift} for {name} weights" for shift, name in zip(shifts, _SHIFTED, strict=True))
+    return (f"{chosen} It gives all weights one shift; deployed are {told}.",)
 
 
 def _versions() -> dict[str, str]:

@@ -11,9 +11,9 @@ from typing import Any
 
 from snnkit.recipes.schema import RecipeError, build
 from snnkit.utilities.chips import get_chip
-from snnkit.utilities.errors import ConfigurationError, unknown_key_message
+from snnkit.utilities.errors import ConfigurationError, FileFormatError, unknown_key_message
 
-__all__ = ["as_table", "load_recipe", "read_recipe", "recipe_names", "to_toml"]
+__all__ = ["as_table", "load_recipe", "read_recipe", "read_recipe_text", "recipe_names", "to_toml"]
 
 
 def recipe_names() -> tuple[str, ...]:
@@ -38,12 +38,20 @@ def load_recipe(name_or_path: str | Path, overrides: Mapping[str, Any] | None = 
     if text in recipe_names():
         content, source = (files("snnkit.recipes") / f"{text}.toml").read_text(encoding="utf-8"), text
     elif Path(text).is_file():
-        content, source = Path(text).read_text(encoding="utf-8"), text
+        content, source = read_recipe_text(text), text
     else:
         raise ConfigurationError(
             unknown_key_message("recipe", text, recipe_names()) + " A path of a TOML file works too."
         )
     return read_recipe(content, f"Recipe {source}", overrides)
+
+
+def read_recipe_text(path: str | Path) -> str:
+    """Return the content of a recipe file; a :class:`FileFormatError` says why it cannot be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FileFormatError(f"{path} is not a readable recipe: {error}") from error
 
 
 def read_recipe(content: str, source: str, overrides: Mapping[str, Any] | None = None) -> Any:

@@ -11,7 +11,7 @@ from torch import nn
 
 from snnkit.data import Encoder
 from snnkit.nn.combinators.sequential import TorchSequential
-from snnkit.recipes.metrics_file import update_metrics
+from snnkit.recipes.metrics_file import read_metrics, update_metrics
 from snnkit.recipes.network import build_network, set_working_point
 from snnkit.recipes.prepare import Prepared, prepare
 from snnkit.recipes.progress import Progress
@@ -25,6 +25,7 @@ from snnkit.training.trainer import (
     Trainer,
     load_parameters,
     predict,
+    read_history,
     torch_threads,
     trained_parameters,
 )
@@ -66,6 +67,8 @@ class Trained:
 
 def train_nets(recipe: Recipe, folder: RunFolder, resume: bool, progress: Progress) -> Trained:
     """Train both nets and write them; see :func:`snnkit.recipes.stages.train`."""
+    folder.refuse_unless_free(recipe, resume)  # Before anything that takes time.
+    read_metrics(folder)
     prepared = _prepare(recipe, progress)
     folder.begin(recipe, resume)
     with torch_threads(recipe.training.threads):
@@ -96,7 +99,7 @@ def load_trained(folder: RunFolder) -> Trained:
         qat_net = _qat_network(prepared, float_net)
         saved = Checkpoint.load(folder.qat_net)
         _restore_qat(qat_net, saved, prepared, folder)
-        return _evaluated(prepared, float_net, qat_net, float_history + _history(saved))
+        return _evaluated(prepared, float_net, qat_net, float_history + read_history(saved))
 
 
 def _prepare(recipe: Recipe, progress: Progress) -> Prepared:
@@ -131,7 +134,7 @@ def _qat_stage(
     if folder.qat_net.is_file():
         saved = Checkpoint.load(folder.qat_net)
         _restore_qat(net, saved, prepared, folder)
-        return net, _history(saved)
+        return net, read_history(saved)
     if prepared.recipe.qat.epochs:
         history = _fit(net, prepared, folder, "qat", progress)
     _observe_states(net, prepared)
@@ -253,8 +256,11 @@ def _save_net(net: nn.Module, history: tuple[Epoch, ...], encoder: Encoder, path
 
 def _load_float(prepared: Prepared, folder: RunFolder) -> tuple[TorchSequential, tuple[Epoch, ...]]:
     saved = Checkpoint.load(folder.float_net)
+    fitted = saved.part("encoder")
     for name, array in prepared.encoder.arrays().items():
-        if not np.array_equal(saved.part("encoder")[name], array):
+        if name not in fitted:
+            raise FileFormatError(f"{folder.float_net} is damaged: it lacks the normalisation {name!r}.")
+        if not np.array_equal(fitted[name], array):
             raise FileFormatError(
                 f"{folder.float_net} was trained on other recordings: the normalisation fitted on "
                 "the training split differs. Give the folder of recordings as it was, or begin a new run."
@@ -262,8 +268,4 @@ def _load_float(prepared: Prepared, folder: RunFolder) -> tuple[TorchSequential,
     net = untrained_network(prepared)
     load_parameters(trained_parameters(net), saved.part("parameter"), folder.float_net.name)
     net.eval()
-    return net, _history(saved)
-
-
-def _history(saved: Checkpoint) -> tuple[Epoch, ...]:
-    return tuple(Epoch(**entry) for entry in saved.about["history"])
+    return net, read_history(saved)

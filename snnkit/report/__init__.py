@@ -15,7 +15,7 @@ from snnkit.report.data import (
 )
 
 if TYPE_CHECKING:
-    from snnkit.report.page import render
+    from snnkit.report.page import draw, render
 
 __all__ = [
     "DeploymentRow",
@@ -27,14 +27,15 @@ __all__ = [
     "SampleTrace",
     "ShiftPoint",
     "Timing",
+    "draw",
     "render",
 ]
 
 
 def __getattr__(name: str) -> object:
     # The page needs matplotlib and jinja2; the data must load without them.
-    if name == "render":
-        from snnkit.report.page import render
+    if name in {"draw", "render"}:
+        from snnkit.report import page
 
-        return render
+        return getattr(page, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

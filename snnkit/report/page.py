@@ -1,5 +1,6 @@
 """The report as one HTML page that needs nothing else: no script, no font, no request."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from snnkit.utilities.errors import ConfigurationError
 if TYPE_CHECKING:
     from jinja2 import Template
 
-__all__ = ["render"]
+__all__ = ["draw", "render"]
 
 _LISTED_DISAGREEMENTS = 12
 
@@ -37,14 +38,27 @@ class _Bar:
     state: str
 
 
-def render(data: ReportData) -> str:
+def draw(data: ReportData) -> dict[str, Any]:
+    """Return the page's drawings, the slow part of :func:`render`.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    with drawing():
+        return _drawings(data)
+
+
+def render(data: ReportData, drawings: Mapping[str, Any] | None = None) -> str:
     """Return the page for ``data``; the same data give the same text.
+
+    Args:
+        data: What to show.
+        drawings: From :func:`draw` of the same data; drawn here if they are not given.
 
     Raises:
         MissingDependencyError: matplotlib or jinja2 is not installed.
     """
-    with drawing():
-        context = _drawings(data)
+    context = draw(data) if drawings is None else drawings
     return _template().render(
         data=data,
         chip=_chip_words(data.chip),

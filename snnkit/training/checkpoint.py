@@ -51,8 +51,8 @@ class Checkpoint:
                 f"{path} is a checkpoint of version {metadata.get('version')}; this release reads {_VERSION}."
             )
         try:
-            about = json.loads(metadata["about"])
-        except (KeyError, json.JSONDecodeError) as error:
+            about = dict(json.loads(metadata["about"]))
+        except (KeyError, TypeError, ValueError) as error:
             raise FileFormatError(f"{path} has a damaged description: {error}") from error
         return cls({name: torch.from_numpy(array.copy()) for name, array in arrays.items()}, about)
 

@@ -22,7 +22,15 @@ from snnkit.training.optimiser import ScaledAdam, cosine_schedule
 from snnkit.training.readout import Readout
 from snnkit.utilities.errors import ConfigurationError, FileFormatError
 
-__all__ = ["Epoch", "FitSettings", "Trainer", "predict", "torch_threads", "trained_parameters"]
+__all__ = [
+    "Epoch",
+    "FitSettings",
+    "Trainer",
+    "predict",
+    "read_history",
+    "torch_threads",
+    "trained_parameters",
+]
 
 
 @dataclass(frozen=True)
@@ -165,19 +173,35 @@ class Trainer:
         """
         if checkpoint.about.get("stage") != self.stage:
             raise FileFormatError(f"The checkpoint is not one of the stage {self.stage!r}.")
+        history, moments = read_history(checkpoint), checkpoint.part("moment")
         load_parameters(self.parameters, checkpoint.part("parameter"), "checkpoint")
-        self.average = checkpoint.part("average")
-        moments = checkpoint.part("moment")
+        average, random = checkpoint.part("average"), checkpoint.part("random")
+        try:
+            if history:  # Before the first step there are none.
+                self._restore_moments(moments)
+            self.average = {name: average[name].reshape(p.shape) for name, p in self.parameters.items()}
+            self.generator.set_state(random["batches"])
+            self._torch_state = random["torch"]
+        except (KeyError, RuntimeError, TypeError) as error:
+            raise FileFormatError(f"The checkpoint is damaged: {error}") from error
+        self.history = history
+
+    def _restore_moments(self, moments: Mapping[str, Tensor]) -> None:
         for (name, parameter), group in zip(
             self.parameters.items(), self.optimiser.param_groups, strict=True
         ):
-            keys = ("step", "mean", "square")
-            self.optimiser.state[parameter] = {key: moments[f"{name}.{key}"].clone() for key in keys}
-            group["scale"] = moments[f"{name}.scale"]
-        random = checkpoint.part("random")
-        self.generator.set_state(random["batches"])
-        self._torch_state = random["torch"]
-        self.history = tuple(Epoch(**entry) for entry in checkpoint.about["history"])
+            sizes = {"step": (1,), "mean": parameter.shape, "square": parameter.shape}
+            kept = {key: moments[f"{name}.{key}"].clone().reshape(size) for key, size in sizes.items()}
+            self.optimiser.state[parameter] = kept
+            group["scale"] = moments[f"{name}.scale"].reshape(group["scale"].shape)
+
+
+def read_history(checkpoint: Checkpoint) -> tuple[Epoch, ...]:
+    """Return the epochs that a checkpoint knows; FileFormatError if it is damaged."""
+    try:
+        return tuple(Epoch(**entry) for entry in checkpoint.about["history"])
+    except (KeyError, TypeError) as error:
+        raise FileFormatError(f"The checkpoint holds no history of training: {error}") from error
 
 
 def trained_parameters(net: nn.Module) -> dict[str, nn.Parameter]:

@@ -87,7 +87,9 @@ def test_a_run_learns_and_writes_everything(finished):
     assert metrics["accuracy"] == data.accuracy
     assert metrics["accuracy"].keys() == {"float", "qat", "chip"}
     assert (metrics["chip"], metrics["seed"], metrics["recipe"]) == ("imu", 0, "gestures")
-    assert metrics["seconds"] > 0
+    assert metrics["stage_seconds"].keys() == {"train", "deploy", "simulate", "validate", "report"}
+    assert metrics["seconds"] == pytest.approx(sum(metrics["stage_seconds"].values()))
+    assert metrics["seconds"] == data.seconds > 0
     assert ReportData.load(folder.path) == data
     assert "<html" in folder.report.read_text()[:200].lower()
     assert folder.recipe() == stages.load_recipe(folder.recipe_file)
@@ -97,7 +99,7 @@ def test_the_report_has_both_trainings_and_a_whole_sample(finished):
     _, data = finished
     assert [e.stage for e in data.history] == ["float"] * 12 + ["qat"] * 3
     assert data.sample.delay == 1
-    assert (data.sample.net_hidden.shape, data.sample.chip_hidden.shape) == ((16, 12), (17, 12))
+    assert (data.sample.net_hidden.shape, data.sample.chip_hidden.shape) == ((16, 12), (16, 12))
     assert (data.sample.net_output.shape, data.sample.chip_output.shape) == ((16, 4), (17, 4))
     assert {h.name for h in data.weight_histograms} == {
         "input weights",
@@ -263,3 +265,73 @@ def test_the_folder_recipe_without_a_folder_says_how_to_name_one(tmp_path):
         stages.train(stages.load_recipe("folder"), tmp_path / "run")
     with pytest.raises(DataError, match="not a directory"):
         stages.train(stages.load_recipe("folder", {"data.path": str(tmp_path / "no")}), tmp_path / "run")
+
+
+def test_a_taken_folder_is_refused_before_recordings_are_read(finished, tmp_path):
+    whole, _ = finished
+    nowhere = stages.load_recipe("folder", {"data.path": str(tmp_path / "nowhere")})
+    with pytest.raises(ConfigurationError, match="holds a run already"):
+        stages.train(nowhere, whole)
+    (tmp_path / "file").write_text("a file")
+    with pytest.raises(ConfigurationError, match="is a file, not a folder"):
+        stages.train(nowhere, tmp_path / "file" / "run")
+
+
+def test_the_time_of_an_interrupted_part_counts(finished, recipe_file, tmp_path):
+    class CtrlC(StopAt):
+        def advance(self, done, note=""):
+            if self.present == "Training" and done == 5:
+                raise KeyboardInterrupt
+
+    folder, recipe = RunFolder(tmp_path / "run"), stages.load_recipe(recipe_file)
+    with pytest.raises(KeyboardInterrupt):
+        stages.train(recipe, folder, progress=CtrlC("", 0))
+    before = json.loads(folder.metrics.read_text())["seconds"]
+    assert before > 0
+    stages.train(recipe, folder, resume=True)
+    assert json.loads(folder.metrics.read_text())["seconds"] > before
+
+
+def test_damaged_metrics_are_refused_before_the_training(recipe_file, tmp_path):
+    folder, recipe = RunFolder(tmp_path), stages.load_recipe(recipe_file)
+    folder.begin(recipe, resume=False)
+    folder.metrics.write_text('{"stage_seconds": {"train": "long"}}')
+    with pytest.raises(FileFormatError, match="does not hold metrics"):
+        stages.train(recipe, folder, resume=True)
+    assert not folder.checkpoint.exists()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("delay", None),
+        ("delay", "x"),
+        ("weight_shifts", [0, "1", 0]),
+        ("layers", [{"path": "1_LIFTorch"}]),
+        ("shift_curve", {}),
+        ("resources", [{"name": 3, "used": 1, "limit": 2}]),
+        ("notes", None),
+    ],
+)
+def test_a_damaged_deployment_file_names_the_place(finished, tmp_path, key, value):
+    whole, _ = finished
+    for path in whole.path.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    folder = RunFolder(tmp_path)
+    table = json.loads(folder.deployment.read_text())
+    folder.deployment.write_text(json.dumps(table | {key: value}))
+    with pytest.raises(FileFormatError, match=f"damaged at {key}"):
+        stages.simulate(folder)
+
+
+def test_every_layer_of_the_sample_is_in_the_nets_time(recipe_file, tmp_path):
+    settings = {"network.hidden": [8, 6], "training.epochs": 6, "qat.epochs": 0}
+    data = stages.run(stages.load_recipe(recipe_file, settings), tmp_path / "run")
+    sample = data.sample
+    assert sample.delay == 2
+    assert sample.net_hidden.shape == sample.chip_hidden.shape == (16, 14)
+    second = slice(8, 14)
+    assert sample.net_hidden[:, second].any()
+    same = (sample.net_hidden == sample.chip_hidden)[:, second].mean()
+    shifted = (sample.net_hidden[:-1] == sample.chip_hidden[1:])[:, second].mean()
+    assert same > shifted

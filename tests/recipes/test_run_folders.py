@@ -1,6 +1,6 @@
 import pytest
 
-from snnkit.recipes.metrics_file import read_metrics, update_metrics
+from snnkit.recipes.metrics_file import read_metrics, record_seconds, update_metrics
 from snnkit.recipes.run_folder import RunFolder, new_run_folder
 from snnkit.recipes.stages import load_recipe
 from snnkit.utilities.errors import ConfigurationError, FileFormatError
@@ -56,3 +56,20 @@ def test_damaged_metrics_are_refused(tmp_path):
     (tmp_path / "metrics.json").write_text("[1]")
     with pytest.raises(FileFormatError, match="does not hold metrics"):
         read_metrics(RunFolder(tmp_path))
+
+
+def test_a_recipe_that_is_no_text_is_refused(tmp_path):
+    (tmp_path / "recipe.toml").write_bytes(b"\x00\xff\xfe")
+    with pytest.raises(FileFormatError, match="not a readable recipe"):
+        RunFolder(tmp_path).recipe()
+    with pytest.raises(FileFormatError, match="not a readable recipe"):
+        load_recipe(tmp_path / "recipe.toml")
+
+
+def test_times_of_stages_are_replaced_or_added_to(tmp_path):
+    folder = RunFolder(tmp_path)
+    assert record_seconds(folder, "train", 2.0) == 2.0
+    assert record_seconds(folder, "train", 3.0, more=True) == 5.0
+    assert record_seconds(folder, "deploy", 1.0) == 6.0
+    assert record_seconds(folder, "deploy", 0.5) == 5.5
+    assert read_metrics(folder)["stage_seconds"] == {"train": 5.0, "deploy": 0.5}

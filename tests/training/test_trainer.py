@@ -146,6 +146,24 @@ def test_a_checkpoint_of_another_network_or_stage_is_refused(tmp_path):
         trainer(net=small_net(hidden=11)).restore(saved)
 
 
+@pytest.mark.parametrize("lost", ["average", "moment", "random"])
+def test_a_damaged_checkpoint_is_refused(lost):
+    first = trainer(epochs=2)
+    first.fit()
+    saved = first.state()
+    kept = {name: tensor for name, tensor in saved.tensors.items() if not name.startswith(lost)}
+    broken = {n: t[:1].clone() if n.startswith(lost) else t for n, t in saved.tensors.items()}
+    for tensors in (kept, broken):
+        with pytest.raises(FileFormatError, match="damaged"):
+            trainer(epochs=2).restore(Checkpoint(tensors, saved.about))
+    with pytest.raises(FileFormatError, match="no history"):
+        trainer(epochs=2).restore(Checkpoint(saved.tensors, {"stage": "float"}))
+
+
+def test_a_checkpoint_from_before_the_first_step_is_taken():
+    trainer().restore(trainer().state())
+
+
 def test_a_net_without_trainable_parameters_is_refused():
     net = small_net()
     for parameter in nn.Module.parameters(net):
