@@ -117,7 +117,10 @@ class FilterBankEncoding:
     def frames(self, signal: np.ndarray, sample_rate: float | None) -> np.ndarray:
         """Return levels ``(steps, bands)`` in decibel below the recording's loudest band."""
         if sample_rate is None:
-            raise DataError("The filter bank needs a sample rate; these recordings name none.")
+            raise DataError(
+                "The filter-bank encoding needs a sample rate, and these recordings name none. Set "
+                "data.sample_rate in Hz, or encode them as they are: encoding.kind = 'graded'."
+            )
         level = features.mel_energies(
             signal,
             sample_rate,

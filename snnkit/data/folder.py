@@ -103,6 +103,8 @@ def _find(root: Path, layout: FolderLayout) -> list[_Entry]:
     if not paths:
         raise DataError(f"{root} holds no recordings: no file there ends in {' or '.join(_SUFFIXES)}.")
     matcher = _compile(layout.pattern) if layout.pattern else None
+    if matcher is None:
+        _refuse_empty_classes(root, paths)
     entries, strangers = [], []
     for path in paths:
         name = path.relative_to(root).as_posix()
@@ -121,12 +123,24 @@ def _find(root: Path, layout: FolderLayout) -> list[_Entry]:
     return entries
 
 
+def _refuse_empty_classes(root: Path, paths: list[Path]) -> None:
+    """A subfolder is a class: one without a readable recording would be left out in silence."""
+    filled = {path.relative_to(root).parts[0] for path in paths}
+    folders = sorted(p.name for p in root.iterdir() if p.is_dir() and not p.name.startswith((".", "_")))
+    empty = [name for name in folders if name not in filled]
+    if empty:
+        raise DataError(
+            f"{root} has subfolders without a {' or '.join(_SUFFIXES)} file: {', '.join(empty)}. Each "
+            "subfolder is a class; add its recordings (as WAV or CSV), or move it elsewhere."
+        )
+
+
 def _stranger_message(root: Path, layout: FolderLayout, strangers: list[str], total: int) -> str:
     examples = ", ".join(strangers[:3]) + (", ..." if len(strangers) > 3 else "")
     if layout.pattern:
         return (
             f"{len(strangers)} of {total} recordings in {root} do not match {layout.pattern!r}: {examples}. "
-            "Correct data.pattern, or move them elsewhere."
+            "Correct data.pattern in the recipe (empty: subfolders are the labels), or move them elsewhere."
         )
     return (
         f"{len(strangers)} of {total} recordings lie directly in {root} and have no label: {examples}. "

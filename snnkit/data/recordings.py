@@ -74,6 +74,11 @@ class Split:
     def __post_init__(self) -> None:
         if self.train.classes != self.test.classes:
             raise DataError("Training and test split name different classes.")
+        if len(self.train.classes) < 2:
+            raise DataError(
+                f"All recordings are of one class ({', '.join(self.train.classes)}): there is nothing to "
+                "tell apart. Add recordings of another class."
+            )
         for name, part in (("training", self.train), ("test", self.test)):
             if not len(part):
                 raise DataError(f"The {name} split holds no recordings.")

@@ -101,3 +101,18 @@ def test_all_contradictions_of_a_layout_are_listed():
 def test_values_without_a_field_are_refused():
     with pytest.raises(ConfigurationError, match="test_values needs split_by"):
         FolderLayout(test_values=("1",))
+
+
+def test_a_subfolder_without_recordings_is_named(tmp_path):
+    write_recordings(tmp_path, ["walk/1.csv", "walk/2.csv", "run/1.csv", "run/2.csv"])
+    (tmp_path / "rest").mkdir()
+    (tmp_path / "rest" / "1.mp3").write_text("not readable")
+    (tmp_path / ".cache").mkdir()
+    with pytest.raises(DataError, match=r"subfolders without .*: rest\. Each"):
+        load_folder(tmp_path, FolderLayout())
+
+
+def test_one_class_alone_is_refused(tmp_path):
+    write_recordings(tmp_path, ["walk/1.csv", "walk/2.csv", "walk/3.csv"])
+    with pytest.raises(DataError, match=r"of one class \(walk\)"):
+        load_folder(tmp_path, FolderLayout())
