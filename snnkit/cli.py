@@ -173,6 +173,20 @@ def chips(
     raise typer.Exit(command(names or [], as_json=as_json))
 
 
+@app.command(rich_help_panel=_LOOKING)
+def recipes(
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="Recipe to print. [dim]default: list all[/dim]")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """List the recipes, or print one to start your own from."""
+    from snnkit.commands.recipes import recipes as command
+
+    raise typer.Exit(command(name, as_json=as_json))
+
+
 def main() -> None:
     """Run the command line; an error becomes one message and a non-zero exit code."""
     for stream in (sys.stdout, sys.stderr):

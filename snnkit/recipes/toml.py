@@ -13,13 +13,28 @@ from snnkit.recipes.schema import RecipeError, build
 from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import ConfigurationError, FileFormatError, unknown_key_message
 
-__all__ = ["as_table", "load_recipe", "read_recipe", "read_recipe_text", "recipe_names", "to_toml"]
+__all__ = [
+    "as_table",
+    "load_recipe",
+    "read_recipe",
+    "read_recipe_text",
+    "recipe_names",
+    "recipe_source",
+    "to_toml",
+]
 
 
 def recipe_names() -> tuple[str, ...]:
     """Names of the recipes that come with snnkit."""
     folder = files("snnkit.recipes")
     return tuple(sorted(p.name.removesuffix(".toml") for p in folder.iterdir() if p.name.endswith(".toml")))
+
+
+def recipe_source(name: str) -> str:
+    """Return the TOML text of a recipe by name; for an unknown one ConfigurationError names the nearest."""
+    if name not in recipe_names():
+        raise ConfigurationError(unknown_key_message("recipe", name, recipe_names()))
+    return (files("snnkit.recipes") / f"{name}.toml").read_text(encoding="utf-8")
 
 
 def load_recipe(name_or_path: str | Path, overrides: Mapping[str, Any] | None = None) -> Any:
@@ -36,7 +51,7 @@ def load_recipe(name_or_path: str | Path, overrides: Mapping[str, Any] | None = 
     """
     text = str(name_or_path)
     if text in recipe_names():
-        content, source = (files("snnkit.recipes") / f"{text}.toml").read_text(encoding="utf-8"), text
+        content, source = recipe_source(text), text
     elif Path(text).is_file():
         content, source = read_recipe_text(text), text
     else:

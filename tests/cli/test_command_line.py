@@ -10,6 +10,7 @@ import pytest
 from command_line import call, plain
 
 import snnkit
+from snnkit.recipes.stages import load_recipe
 from snnkit.utilities.chips import CHIPS
 
 
@@ -26,7 +27,18 @@ def test_version_by_module_and_by_script():
 def test_help_names_every_command():
     done = call("--help")
     assert done.returncode == 0
-    for command in ["run", "train", "check", "deploy", "simulate", "validate", "report", "doctor", "chips"]:
+    for command in [
+        "run",
+        "train",
+        "check",
+        "deploy",
+        "simulate",
+        "validate",
+        "report",
+        "doctor",
+        "chips",
+        "recipes",
+    ]:
         assert re.search(rf"\b{command}\b", done.stdout)
 
 
@@ -64,6 +76,19 @@ def test_chips_prints_every_limit_as_text_and_as_json():
     assert list(table) == list(CHIPS)
     assert table["imu"]["max_hidden"] == CHIPS["imu"].max_hidden
     assert table["a3"]["max_recurrent_weights"] == CHIPS["a3"].max_recurrent_weights
+
+
+def test_a_printed_recipe_is_one_to_start_from(tmp_path):
+    told = call("recipes").stdout
+    assert "sensors" in told
+    assert "snnkit recipes NAME > mine.toml" in told
+    (tmp_path / "mine.toml").write_text(call("recipes", "sensors").stdout)
+    assert load_recipe(tmp_path / "mine.toml") == load_recipe("sensors")
+    table = json.loads(call("recipes", "sensors", "--json").stdout)
+    assert table["chip"] == "imu"
+    wrong = call("recipes", "sensor")
+    assert wrong.returncode == 1
+    assert "Did you mean 'sensors'?" in wrong.stderr
 
 
 def test_chips_can_be_named_by_part_number():

@@ -335,3 +335,15 @@ def test_every_layer_of_the_sample_is_in_the_nets_time(recipe_file, tmp_path):
     same = (sample.net_hidden == sample.chip_hidden)[:, second].mean()
     shifted = (sample.net_hidden[:-1] == sample.chip_hidden[1:])[:, second].mean()
     assert same > shifted
+
+
+def test_csv_files_in_a_subfolder_for_each_class_run_as_they_are(recordings, tmp_path):
+    for path in recordings.iterdir():
+        label, take = path.stem.split("_")
+        (tmp_path / "takes" / label).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "takes" / label / f"{take}.csv").write_text("x,y,z\n" + path.read_text())
+    settings = {"data.path": str(tmp_path / "takes"), "training.epochs": 10, "qat.epochs": 2}
+    trained = stages.train(stages.load_recipe("sensors", settings), tmp_path / "run")
+    assert trained.prepared.classes == ("tap", "turn")
+    assert len(trained.prepared.test_labels) == 4
+    assert trained.accuracy("qat") >= 0.75

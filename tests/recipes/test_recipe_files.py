@@ -24,10 +24,10 @@ hidden = [8]
 """
 
 
-def test_the_three_recipes_are_there_and_valid():
-    assert recipe_names() == ("basic-motions", "folder", "japanese-vowels")
+def test_the_recipes_are_there_and_valid():
+    assert recipe_names() == ("basic-motions", "folder", "japanese-vowels", "sensors")
     chips = {name: load_recipe(name).chip for name in recipe_names()}
-    assert chips == {"basic-motions": "imu", "folder": "a3", "japanese-vowels": "a3"}
+    assert chips == {"basic-motions": "imu", "folder": "a3", "japanese-vowels": "a3", "sensors": "imu"}
 
 
 @pytest.mark.parametrize("name", recipe_names())
