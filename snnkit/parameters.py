@@ -181,7 +181,9 @@ def _permitted_shapes(shape: Any, data: Any) -> tuple[Shape, ...]:
     return (_one_shape(shape),)
 
 
-def _fit_shape(data: Any, permitted: tuple[Shape, ...], permit_reshape: bool) -> Any:
+def _fit_shape(
+    data: Any, permitted: tuple[Shape, ...], permit_reshape: bool, family: str | None = None
+) -> Any:
     shape = shape_of(data)
     if shape in permitted:
         return data
@@ -190,7 +192,10 @@ def _fit_shape(data: Any, permitted: tuple[Shape, ...], permit_reshape: bool) ->
             if math.prod(candidate) == math.prod(shape):
                 return data.reshape(candidate) if hasattr(data, "reshape") else np.reshape(data, candidate)
     options = " or ".join(str(candidate) for candidate in permitted)
-    raise ShapeError(f"The data given has shape {shape}, but this attribute must be of shape {options}.")
+    group = f" (family {family!r})" if family else ""
+    raise ShapeError(
+        f"The data given has shape {shape}, but this attribute{group} must be of shape {options}."
+    )
 
 
 def _cast(data: Any, cast_fn: Callable[[Any], Any] | None) -> Any:
@@ -244,7 +249,7 @@ class ParameterBase:
             self.data = self._initial_value(init_func)
             self.init_func = init_func
         else:
-            fitted = _fit_shape(as_constant_free(data), self.permitted_shapes, permit_reshape)
+            fitted = _fit_shape(as_constant_free(data), self.permitted_shapes, permit_reshape, family)
             self.data = _cast(fitted, cast_fn)
             self.init_func = FixedInit(self.data)
 

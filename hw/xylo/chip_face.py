@@ -60,5 +60,7 @@ class ChipFace:
 
 def _bound(function: Callable[..., T], chip: str) -> Callable[..., T]:
     """Return ``function`` with its keyword ``chip`` given."""
-    result: Any = partial(function, chip=chip)
-    return update_wrapper(result, function)
+    result: Any = update_wrapper(partial(function, chip=chip), function)
+    # inspect and help() would follow it, and show the keyword as one that is still missing.
+    del result.__wrapped__
+    return result

@@ -14,6 +14,7 @@ from snnkit.parameters import (
     as_constant_free,
     family_matches,
 )
+from snnkit.utilities.errors import ShapeError
 
 
 def test_families_compare_by_value_not_by_identity():
@@ -135,3 +136,10 @@ def test_declaration_knows_that_its_data_was_constant():
     assert Parameter(Constant(1.0)).is_constant
     assert Parameter(shape=(), init_func=lambda _shape: Constant(1.0)).is_constant
     assert not Parameter(1.0).is_constant
+
+
+def test_data_of_a_wrong_shape_is_refused_with_its_family():
+    with pytest.raises(
+        ShapeError, match=r"shape \(4,\), but this attribute \(family 'taus'\) must be of shape \(5,\)"
+    ):
+        Parameter(torch.ones(4), "taus", shape=[(5,), ()])

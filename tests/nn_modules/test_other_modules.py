@@ -291,3 +291,22 @@ def test_low_pass_keeps_a_state_for_every_batch_element():
     torch.testing.assert_close(whole, halves)
     with pytest.raises(ShapeError, match="time, batch, 2"):
         filtered(torch.ones(3, 4, 5))
+
+
+@pytest.mark.parametrize("cls", [ExpSynTorch, RateTorch, UpDownTorch])
+@pytest.mark.parametrize("dt", [0.0, -1e-3, float("nan")])
+def test_a_time_step_is_greater_than_0(cls, dt):
+    with pytest.raises(ParameterError, match=rf"{cls.__name__}: dt is {dt} s"):
+        cls(3, dt=dt)
+
+
+def test_adaptive_neurons_show_the_decay_of_their_adaptation():
+    module = aLIFTorch(3, tau_ahp=50e-3, dt=2e-3)
+    assert float(module.gamma) == pytest.approx(float(torch.exp(torch.tensor(-2 / 50))))
+
+
+def test_arrays_are_read_in_the_precision_of_the_module():
+    module = LinearTorch((4, 3)).double()
+    assert module(torch.ones(1, 5, 4).numpy())[0].dtype == torch.float64
+    assert LIFTorch(4).double()([[1.0, 0.0, 2.0, 0.0]])[0].dtype == torch.float64
+    assert LIFTorch(4)(torch.ones(1, 5, 4, dtype=torch.float64).numpy())[0].dtype == torch.float32

@@ -1,5 +1,6 @@
 """The per-chip modules for people who come from Rockpool."""
 
+import inspect
 import pickle
 import subprocess
 import sys
@@ -113,3 +114,11 @@ def test_faces_work_without_the_drivers_and_the_slow_imports():
         "assert not wrong, wrong\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_signatures_show_nothing_that_is_still_missing(part):
+    face = import_module(f"snnkit.hw.xylo.{part}")
+    for function in (face.mapper, face.config_from_specification, face.load_config):
+        assert inspect.signature(function).parameters["chip"].default == PARTS[part]
+        assert function.__doc__

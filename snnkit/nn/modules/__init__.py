@@ -25,7 +25,7 @@ from snnkit.nn.modules.lif_neuron import LIFNeuronTorch
 from snnkit.nn.modules.linear import LinearTorch
 from snnkit.nn.modules.low_pass import LowPass
 from snnkit.nn.modules.module import TorchModule, UnexpectedArgumentError
-from snnkit.nn.modules.rate import RateTorch
+from snnkit.nn.modules.rate import RateTorch, unit_eigs
 from snnkit.nn.modules.trees import TorchModuleParameters
 from snnkit.nn.modules.updown import UpDownTorch
 from snnkit.nn.surrogates import PeriodicExponential, StepPWL
@@ -62,4 +62,5 @@ __all__ = [
     "register_callable",
     "tau_to_bitshift",
     "tau_to_decay",
+    "unit_eigs",
 ]

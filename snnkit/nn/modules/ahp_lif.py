@@ -53,12 +53,15 @@ class aLIFTorch(LIFBaseTorch):  # noqa: N801 - Rockpool's public name
         self.tau_ahp = Parameter(value_or_none(tau_ahp), "taus", Fill(20e-3), vector, cast_fn=real)
         self.iahp = State(init_func=Fill(0.0), shape=(self.n_neurons,))
 
+    @property
+    def gamma(self) -> Tensor:
+        """Factor by which ``iahp`` decays in one step, ``(N,)`` or ``()``."""
+        return tau_to_decay(self.dt, self.tau_ahp)[0]
+
     def _dynamics(self) -> LIFDynamics:
-        (gamma,) = tau_to_decay(self.dt, self.tau_ahp)
         plain = super()._dynamics()
-        return LIFDynamics(
-            plain.alpha, plain.beta, plain.bias, plain.spike, plain.w_rec, Adaptation(self.w_ahp, gamma)
-        )
+        own = Adaptation(self.w_ahp, self.gamma)
+        return LIFDynamics(plain.alpha, plain.beta, plain.bias, plain.spike, plain.w_rec, own)
 
     def _initial_state(self, batch: int) -> LIFState:
         return LIFState(*self._states_for(batch, "vmem", "isyn", "spikes", "iahp"))

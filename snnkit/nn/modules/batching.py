@@ -10,7 +10,7 @@ from snnkit.utilities.errors import ShapeError
 __all__ = ["as_batch", "batched_state"]
 
 
-def as_batch(data: Tensor, size_in: int | None, where: str) -> Tensor:
+def as_batch(data: Tensor, size_in: int | None, where: str, like: Tensor | None = None) -> Tensor:
     """Return ``data`` as ``(batch, time, channels)``.
 
     Args:
@@ -18,12 +18,14 @@ def as_batch(data: Tensor, size_in: int | None, where: str) -> Tensor:
             repeated for every input channel.
         size_in: number of input channels; None leaves the channels unchecked.
         where: the module, for the message.
+        like: gives arrays and lists that are no tensor yet their dtype and device.
 
     Raises:
         ShapeError: another number of axes or channels.
     """
     if not isinstance(data, Tensor):
-        data = torch.as_tensor(data, dtype=torch.get_default_dtype())
+        like = torch.empty(0) if like is None else like
+        data = torch.as_tensor(data, dtype=like.dtype, device=like.device)
     if not 1 <= data.ndim <= 3:
         raise ShapeError(
             f"{where}: input has shape {tuple(data.shape)}; it must be (batch, time, channels), "

@@ -24,6 +24,7 @@ __all__ = [
     "simulation_constant",
     "spike_function",
     "spike_generation",
+    "time_step",
     "value_or_none",
 ]
 
@@ -68,6 +69,18 @@ def as_number(value: Any) -> Any:
 def simulation_constant(value: Any) -> SimulationParameter:
     """Declare a number, or a tensor with one value per neuron, that the simulation needs."""
     return SimulationParameter(as_number(value))
+
+
+def time_step(dt: Any, where: str) -> SimulationParameter:
+    """Declare a time step in s.
+
+    Raises:
+        ParameterError: it is 0, negative or NaN.
+    """
+    number = as_number(dt)
+    if not number > 0:
+        raise ParameterError(f"{where}: dt is {number} s; a time step must be greater than 0.")
+    return SimulationParameter(number, cast_fn=float)
 
 
 def spike_function(function: Any) -> SpikeFunction:

@@ -10,14 +10,14 @@ from snnkit.nn.leaks import tau_to_decay
 from snnkit.nn.modules.declarations import (
     Fill,
     FloatVector,
-    as_number,
     neuron_count,
     real,
     simulation_constant,
+    time_step,
     value_or_none,
 )
 from snnkit.nn.modules.module import TorchModule
-from snnkit.parameters import Parameter, SimulationParameter, State
+from snnkit.parameters import Parameter, State
 
 __all__ = ["ExpSynTorch"]
 
@@ -60,7 +60,7 @@ class ExpSynTorch(TorchModule):
         self.tau = Parameter(value_or_none(tau), "taus", Fill(10e-3), [(count,), ()], cast_fn=real)
         self.noise_std = simulation_constant(noise_std)
         self.isyn = State(init_func=Fill(0.0), shape=(count,))
-        self.dt = SimulationParameter(as_number(dt), cast_fn=float)
+        self.dt = time_step(dt, type(self).__name__)
 
     def forward(self, data: Tensor) -> Tensor:
         """Evolve over ``(batch, time, N)``; return the currents, of the same shape."""

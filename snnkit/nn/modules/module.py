@@ -260,7 +260,9 @@ class TorchModule(DeclaringModule):
 
         ``target_shapes`` are the shapes of the states without a batch; the declared ones by default.
         """
-        data = as_batch(data, self.size_in, self._label)
+        own = (*self._parameters.values(), *self._buffers.values())
+        like = next((value for value in own if value is not None and value.is_floating_point()), None)
+        data = as_batch(data, self.size_in, self._label, like)
         if target_shapes is None:
             shapes = {id(self._buffers[name]): attribute.shape for name, attribute in self._registry.items()
                       if attribute.kind == "State"}  # fmt: skip

@@ -12,10 +12,10 @@ from snnkit.nn.functional import gaussian_noise
 from snnkit.nn.modules.declarations import (
     Fill,
     FloatVector,
-    as_number,
     neuron_count,
     real,
     simulation_constant,
+    time_step,
     value_or_none,
 )
 from snnkit.nn.modules.module import TorchModule
@@ -112,7 +112,7 @@ class RateTorch(TorchModule):
         self.bias = Parameter(value_or_none(bias), "biases", Fill(0.0), vector, cast_fn=real)
         self.threshold = Parameter(value_or_none(threshold), "thresholds", Fill(0.0), vector, cast_fn=real)
         self.x = State(init_func=Fill(0.0), shape=(count,))
-        self.dt = SimulationParameter(as_number(dt), cast_fn=float)
+        self.dt = time_step(dt, where)
         self.noise_std = simulation_constant(noise_std)
         self.act_fn = SimulationParameter(activation_func)
 

@@ -6,7 +6,14 @@ import torch
 from torch import Tensor
 
 from snnkit.nn import functional
-from snnkit.nn.modules.declarations import FloatVector, as_number, real, require_positive, value_or_none
+from snnkit.nn.modules.declarations import (
+    FloatVector,
+    as_number,
+    real,
+    require_positive,
+    time_step,
+    value_or_none,
+)
 from snnkit.nn.modules.module import TorchModule
 from snnkit.parameters import Constant, Parameter, RP_Constant, SimulationParameter, as_constant_free
 from snnkit.utilities.errors import ParameterError, ShapeError
@@ -80,7 +87,7 @@ class UpDownTorch(TorchModule):
             setattr(self, name, self._threshold(value_or_none(value), device, dtype))
         self.n_ref_steps = SimulationParameter(as_number(n_ref_steps), cast_fn=int)
         self.repeat_output = SimulationParameter(as_number(repeat_output), cast_fn=int)
-        self.dt = SimulationParameter(as_number(dt), cast_fn=float)
+        self.dt = time_step(dt, type(self).__name__)
 
     def _threshold(self, value: Any, device: Any, dtype: torch.dtype | None) -> Parameter:
         tensor = real(as_constant_free(value)).to(device=device, dtype=dtype)
