@@ -28,7 +28,6 @@ __all__ = [
     "make_param_T_network",
     "remove_T_net",
     "transform_state",
-    "wrapper_at",
     "wrappers_of",
 ]
 
@@ -187,11 +186,6 @@ def wrappers_of(net: nn.Module, kind: type[Wrapper]) -> Iterator[tuple[str, Wrap
     for path, module in net.named_modules():
         if isinstance(module, kind):
             yield bare_path(path), module
-
-
-def wrapper_at(net: nn.Module, path: str) -> TWrapper | None:
-    """Return the TWrapper of the module at a path of the bare network, if it has one."""
-    return next((wrapper for found, wrapper in wrappers_of(net, TWrapper) if found == path), None)
 
 
 def _refuse_bad_entries(errors: list[str]) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "add_child_vertex",
     "check_neighbours",
     "evolve_child",
+    "keep_record",
     "named_modules",
     "refuse_keywords",
     "sizes",
@@ -77,6 +78,13 @@ def evolve_child(child: nn.Module, data: Tensor, record: bool) -> tuple[Tensor, 
             "tensor. Wrap it in a module whose forward() does."
         )
     return output, {}
+
+
+def keep_record(parent: TorchModule, name: str, recorded: dict[str, Any], output: Tensor) -> None:
+    """Put a child's recordings and its output into the parent's record, if it keeps one."""
+    if parent._record:
+        parent._record_dict[name] = recorded
+        parent._record_dict[f"{name}_output"] = output
 
 
 def add_child_vertex(graph: "DagModule", name: str, child: nn.Module, source: "Vertex") -> "Vertex":

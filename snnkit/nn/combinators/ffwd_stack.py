@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from snnkit.nn.combinators.containers import add_child_vertex, evolve_child, named_modules, sizes
+from snnkit.nn.combinators.containers import add_child_vertex, evolve_child, keep_record, named_modules, sizes
 from snnkit.nn.modules.module import TorchModule
 from snnkit.parameters import Parameter
 from snnkit.utilities.errors import ShapeError
@@ -79,9 +79,7 @@ class TorchFFwdStack(FFwdStackMixin, TorchModule):
             if weight is not None:
                 data = data @ getattr(self, weight)
             data, recorded = evolve_child(child, data, self._record)
-            if self._record:
-                self._record_dict[name] = recorded
-                self._record_dict[f"{name}_output"] = data
+            keep_record(self, name, recorded, data)
         return data
 
     def as_graph(self) -> "DagModule":

@@ -9,6 +9,7 @@ from snnkit.nn.combinators.containers import (
     add_child_vertex,
     check_neighbours,
     evolve_child,
+    keep_record,
     named_modules,
     refuse_keywords,
     sizes,
@@ -107,9 +108,7 @@ class TorchSequential(SequentialMixin, TorchModule):
         """Return the output of the last module, ``(batch, time, size_out)``."""
         for name, child in self._chain.items():
             data, recorded = evolve_child(child, data, self._record)
-            if self._record:
-                self._record_dict[name] = recorded
-                self._record_dict[f"{name}_output"] = data
+            keep_record(self, name, recorded, data)
         return data
 
     def as_graph(self) -> "DagModule":

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from snnkit.nn.combinators import TorchSequential
-from snnkit.nn.combinators.containers import evolve_child
+from snnkit.nn.combinators.containers import evolve_child, keep_record
 from snnkit.nn.modules import (
     LIFTorch,
     LinearTorch,
@@ -126,9 +126,7 @@ class SynNet(TorchModule):
             needs_vmem = self.output == "vmem" and name == _LAST
             data, recorded = evolve_child(layer, data, self._record or needs_vmem)
             data = recorded["vmem"] if needs_vmem else data
-            if self._record:
-                self._record_dict[name] = recorded
-                self._record_dict[f"{name}_output"] = data
+            keep_record(self, name, recorded, data)
         return data
 
     def as_graph(self) -> "DagModule":
