@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..specification.core import Population, Specification
+from .program import Program
 
 __all__ = ["Counters"]
 
@@ -105,6 +106,7 @@ class Counters:
 
 def counters_from_kernel(
     spec: Specification,
+    program: Program,
     *,
     spikes_in: np.ndarray,
     clipped_input: np.ndarray,
@@ -115,12 +117,10 @@ def counters_from_kernel(
 ) -> Counters:
     """Name the rows of the kernels' arrays; ``delivered`` (Nhid,) are hidden events that reached synapses."""
     n, n_out, n_synapses = spec.n_hidden, spec.n_out, spec.n_synapses
-    silent = n - spec.weights_out.shape[0]
-    fan_out = [np.count_nonzero(weights, axis=(1, 2)) for weights in (spec.weights_in, spec.weights_rec)]
     operations = {
-        "input": int(spikes_in @ fan_out[0]),
-        "hidden": int(delivered @ fan_out[1]),
-        "output": int(delivered[silent:] @ np.count_nonzero(spec.weights_out, axis=1)),
+        "input": int(spikes_in @ np.diff(program.inputs.first)),
+        "hidden": int(delivered @ np.diff(program.recurrent.first)),
+        "output": int(delivered @ np.diff(program.outputs.first)),
     }
     return Counters(
         time_steps=time_steps,

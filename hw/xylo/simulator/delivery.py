@@ -21,6 +21,7 @@ from .vectors import (
     count_bits,
     first_bit,
     is_nonzero,
+    item,
     load,
     multiply,
     splat,
@@ -72,23 +73,32 @@ def _deliver_lanes_clamped(active, peaks, events, connections, isyn, clipped):
 
 
 @compiled
-def _deliver_lanes_full(active, events, dense, isyn):
+def _deliver_lanes_full(active, events, dense, fours, isyn):
     """Four targets at a time stay in registers while all sources are added."""
-    weights, n_targets = dense.reshape(-1), dense.shape[1]
-    for target in range(0, n_targets, 4):
+    n_targets = dense.shape[1]
+    for target in fours:
         at = target * WIDTH
         a, b = load(isyn, at), load(isyn, at + WIDTH)
         c, d = load(isyn, at + 2 * WIDTH), load(isyn, at + 3 * WIDTH)
         for source in active:
             counts, row = load(events, source * WIDTH), source * n_targets + target
-            a = add(a, multiply(counts, splat(weights[row])))
-            b = add(b, multiply(counts, splat(weights[row + 1])))
-            c = add(c, multiply(counts, splat(weights[row + 2])))
-            d = add(d, multiply(counts, splat(weights[row + 3])))
+            a = add(a, multiply(counts, splat(item(dense, row))))
+            b = add(b, multiply(counts, splat(item(dense, row + 1))))
+            c = add(c, multiply(counts, splat(item(dense, row + 2))))
+            d = add(d, multiply(counts, splat(item(dense, row + 3))))
         store(isyn, at, a)
         store(isyn, at + WIDTH, b)
         store(isyn, at + 2 * WIDTH, c)
         store(isyn, at + 3 * WIDTH, d)
+
+
+@compiled
+def _deliver_lanes_sparse(active, events, first, targets, weights, isyn):
+    for source in active:
+        counts = load(events, source * WIDTH)
+        for j in range(item(first, source), item(first, source + 1)):
+            at = np.intp(item(targets, j)) * WIDTH
+            store(isyn, at, add(load(isyn, at), multiply(counts, splat(item(weights, j)))))
 
 
 @compiled
@@ -114,15 +124,10 @@ def deliver_lanes(active, peaks, events, connections, isyn, clipped, largest):
     if bound > HIGHEST:
         _deliver_lanes_clamped(active, peaks, events, connections, isyn, clipped)
         return HIGHEST + 1
-    if connections.full:
-        _deliver_lanes_full(active, events, connections.dense, isyn)
-        return bound
-    first, targets, weights = connections.first, connections.target, connections.weight
-    for source in active:
-        counts = load(events, source * WIDTH)
-        for j in range(first[source], first[source + 1]):
-            at = np.intp(targets[j]) * WIDTH
-            store(isyn, at, add(load(isyn, at), multiply(counts, splat(weights[j]))))
+    if connections.fours.size > 0:
+        _deliver_lanes_full(active, events, connections.dense, connections.fours, isyn)
+    else:
+        _deliver_lanes_sparse(active, events, connections.first, connections.target, connections.weight, isyn)
     return bound
 
 
@@ -154,6 +159,14 @@ def _deliver_single_dense(active, events, dense, isyn):
 
 
 @compiled
+def _deliver_single_sparse(active, events, first, targets, weights, isyn):
+    for source in active:
+        n = events[source]
+        for j in range(item(first, source), item(first, source + 1)):
+            isyn[item(targets, j)] += n * item(weights, j)
+
+
+@compiled
 def deliver_single(active, events, connections, isyn, clipped, largest):
     """As :func:`deliver_lanes` for one sample: ``events`` (sources,), ``isyn`` (targets,)."""
     bound = largest
@@ -164,10 +177,8 @@ def deliver_single(active, events, connections, isyn, clipped, largest):
         return HIGHEST + 1
     if connections.dense.shape[0] > 0:
         _deliver_single_dense(active, events, connections.dense, isyn)
-        return bound
-    first, targets, weights = connections.first, connections.target, connections.weight
-    for source in active:
-        n = events[source]
-        for j in range(first[source], first[source + 1]):
-            isyn[targets[j]] = np.int16(isyn[targets[j]] + n * weights[j])
+    else:
+        _deliver_single_sparse(
+            active, events, connections.first, connections.target, connections.weight, isyn
+        )
     return bound

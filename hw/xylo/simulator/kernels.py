@@ -46,7 +46,7 @@ from .vectors import (
     without_first_bit,
 )
 
-__all__ = ["Recording", "Work", "run_lanes", "run_single"]
+__all__ = ["Recording", "Scratch", "Work", "run_lanes", "run_single"]
 
 SPIKES, CAPPED, LOST, SATURATED_V, SATURATED_I = range(5)
 """Rows of the counter arrays; synapse 2 follows synapse 1."""
@@ -63,6 +63,20 @@ class Work(NamedTuple):
     isyn_out: np.ndarray
     vmem_out: np.ndarray
     events_out: np.ndarray
+
+
+class Scratch(NamedTuple):
+    """Working memory, of any content."""
+
+    peaks: np.ndarray
+    """(padded neurons,) int16."""
+    peaks_out: np.ndarray
+    active: np.ndarray
+    """(padded sources + 1,) intp."""
+    pending: np.ndarray
+    tile: np.ndarray
+    """(32 * 32,) int16."""
+    tile_2: np.ndarray
 
 
 class Recording(NamedTuple):
@@ -111,10 +125,10 @@ def _list_events(events, active):
 
 
 @compiled
-def _count(row, start, mask):
+def _count(counts, row, start, mask):
     """Add a mask of 32 neurons to their counters."""
     while mask != NOBODY:
-        row[start + first_bit(mask)] += 1
+        counts[row, start + first_bit(mask)] += 1
         mask = without_first_bit(mask)
 
 
@@ -171,27 +185,28 @@ def _step_lanes(layer, version, present, alias_first, alias_target, isyn, vmem, 
 @compiled
 def _step_single(layer, version, aliases, isyn, vmem, events, counts):
     """As :func:`_step_lanes`; a layer with aliases does not fire yet."""
-    n_padded, cap = vmem.shape[0], splat(np.int16(layer.cap))
+    dash_mem, dash_syn, biases, thresholds = layer.dash_mem, layer.dash_syn, layer.bias, layer.threshold
+    two, n_padded, cap = layer.synapses == 2, vmem.shape[0], splat(np.int16(layer.cap))
     able = NOBODY if aliases else EVERYBODY
     high = low = splat(ZERO)
     for at in range(0, n_padded, WIDTH):
-        dash, bias = load(layer.dash_mem, at), load(layer.bias, at)
-        current = decayed(load(isyn, at), load(layer.dash_syn, at))
+        dash, bias = load(dash_mem, at), load(biases, at)
+        current = decayed(load(isyn, at), load(dash_syn, at))
         store(isyn, at, current)
         high, low = maximum(high, current), minimum(low, current)
-        if layer.synapses == 2:
+        if two:
             at_2 = n_padded + at
-            current_2 = decayed(load(isyn, at_2), load(layer.dash_syn, at_2))
+            current_2 = decayed(load(isyn, at_2), load(dash_syn, at_2))
             store(isyn, at_2, current_2)
             high, low = maximum(high, current_2), minimum(low, current_2)
             value, clamped = integrate_two(load(vmem, at), current, current_2, dash, bias, version)
         else:
             value, clamped = integrate(load(vmem, at), current, dash, bias, version)
-        value, own, _, _, above = fire(value, splat(ZERO), load(layer.threshold, at), cap, able)
+        value, own, _, _, above = fire(value, splat(ZERO), load(thresholds, at), cap, able)
         store(vmem, at, value)
         store(events, at, own)
-        _count(counts[CAPPED], at, above)
-        _count(counts[SATURATED_V], at, clamped)
+        _count(counts, CAPPED, at, above)
+        _count(counts, SATURATED_V, at, clamped)
     return max(np.int64(highest_of(high)), -np.int64(lowest_of(low)))
 
 
@@ -212,7 +227,7 @@ def _fire_in_turn(layer, alias_first, alias_target, vmem, events, counts):
 
 
 @_kernel
-def run_lanes(program, inputs, input_peaks, work, recording, lanes, hidden_counts, out_counts):
+def run_lanes(program, inputs, input_peaks, work, scratch, recording, lanes, hidden_counts, out_counts):
     """Run up to 32 samples side by side.
 
     Args:
@@ -220,22 +235,21 @@ def run_lanes(program, inputs, input_peaks, work, recording, lanes, hidden_count
         inputs: int16 (time, channels, 32), event counts within the cap.
         input_peaks: int16 (time, channels), the largest count of each vector.
         work: the states, updated in place.
+        scratch: working memory.
         recording: filled in place.
         lanes: number of samples; what stands behind them must be zero.
         hidden_counts: int64 (6, padded hidden neurons), added to.
         out_counts: the same for the output neurons.
     """
-    n, n_out = work.vmem.shape[0], work.vmem_out.shape[0]
+    n = work.vmem.shape[0]
     clipped, clipped_out = hidden_counts[SATURATED_I:].reshape(-1), out_counts[SATURATED_I:].reshape(-1)
-    peaks, peaks_out = np.zeros(n, np.int16), np.zeros(n_out, np.int16)
-    active = np.zeros(max(n, inputs.shape[1]) + 1, np.intp)
-    tile, scratch = np.zeros(WIDTH * WIDTH, np.int16), np.zeros(WIDTH * WIDTH, np.int16)
+    peaks, peaks_out, active = scratch.peaks, scratch.peaks_out, scratch.active
+    tile, tile_2 = scratch.tile, scratch.tile_2
     present = np.uint32(EVERYBODY >> np.uint32(WIDTH - lanes))
     no_aliases = program.alias_target[:0]
     largest = largest_out = 2**15
     for k in range(n):
-        peaks[k] = work.events[k].max()
-    # Numba counts references wherever a field is taken out of a tuple: not in the loop.
+        peaks[k] = highest_of(load(work.events, k * WIDTH))
     hidden, output, version = program.hidden, program.output, program.version
     from_input, recurrent, to_output = program.inputs, program.recurrent, program.outputs
     alias_first, alias_target = program.alias_first, program.alias_target
@@ -255,29 +269,27 @@ def run_lanes(program, inputs, input_peaks, work, recording, lanes, hidden_count
             output, version, present, alias_first, no_aliases,
             isyn_out, vmem_out, events_out, peaks_out, out_counts,
         )  # fmt: skip
-        record_lanes(recording.spikes, step, events, 0, tile, scratch)
-        record_lanes(recording.vmem, step, vmem, 0, tile, scratch)
-        record_lanes(recording.isyn, step, isyn, 0, tile, scratch)
-        record_lanes(recording.isyn_2, step, isyn, n, tile, scratch)
-        record_lanes(recording.spikes_out, step, events_out, 0, tile, scratch)
-        record_lanes(recording.vmem_out, step, vmem_out, 0, tile, scratch)
-        record_lanes(recording.isyn_out, step, isyn_out, 0, tile, scratch)
+        record_lanes(recording.spikes, step, events, 0, tile, tile_2)
+        record_lanes(recording.vmem, step, vmem, 0, tile, tile_2)
+        record_lanes(recording.isyn, step, isyn, 0, tile, tile_2)
+        record_lanes(recording.isyn_2, step, isyn, n, tile, tile_2)
+        record_lanes(recording.spikes_out, step, events_out, 0, tile, tile_2)
+        record_lanes(recording.vmem_out, step, vmem_out, 0, tile, tile_2)
+        record_lanes(recording.isyn_out, step, isyn_out, 0, tile, tile_2)
 
 
 @_kernel
-def run_single(program, inputs, work, recording, hidden_counts, out_counts):
+def run_single(program, inputs, work, scratch, recording, hidden_counts, out_counts):
     """Run one sample: as :func:`run_lanes`, with ``inputs`` (time, padded channels) and states (neurons,)."""
     n = work.vmem.shape[0]
     clipped, clipped_out = hidden_counts[SATURATED_I:].reshape(-1), out_counts[SATURATED_I:].reshape(-1)
-    active = np.zeros(max(n, inputs.shape[1]) + 1, np.intp)
+    active, pending = scratch.active, scratch.pending
     largest = largest_out = 2**15
-    # Numba counts references wherever a field is taken out of a tuple: not in the loop.
     hidden, output, version = program.hidden, program.output, program.version
     from_input, recurrent, to_output = program.inputs, program.recurrent, program.outputs
     alias_first, alias_target = program.alias_first, program.alias_target
     isyn, vmem, events = work.isyn, work.vmem, work.events
     isyn_out, vmem_out, events_out = work.isyn_out, work.vmem_out, work.events_out
-    pending, pending_out = np.zeros_like(active), np.zeros_like(active)
     aliases = alias_target.size > 0
     n_pending = _list_events(events, pending)
     for step in range(inputs.shape[0]):
@@ -293,7 +305,7 @@ def run_single(program, inputs, work, recording, hidden_counts, out_counts):
         n_pending = _list_events(events, pending)
         for k in pending[:n_pending]:
             hidden_counts[SPIKES, k] += events[k]
-        for k in pending_out[: _list_events(events_out, pending_out)]:
+        for k in active[: _list_events(events_out, active)]:
             out_counts[SPIKES, k] += events_out[k]
         record_single(recording.spikes, step, events, 0)
         record_single(recording.vmem, step, vmem, 0)

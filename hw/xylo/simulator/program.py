@@ -36,8 +36,8 @@ class Connections(NamedTuple):
     reach: int
     """How far one event of every source can move a target up or down."""
     dense: np.ndarray
-    full: bool
-    """Most weights are present."""
+    fours: np.ndarray
+    """First targets of all groups of four that have weights, if most weights are present; else empty."""
 
 
 class Layer(NamedTuple):
@@ -115,6 +115,7 @@ def _connections(weights: np.ndarray, shift: int, n_padded: int) -> Connections:
     rows = by_synapse.reshape(n_sources, -1)
     source, target = np.nonzero(present.reshape(n_sources, -1))
     is_dense = len(source) > DENSE_FILL * weights.size and rows.nbytes <= MAX_DENSE_BYTES
+    is_full = is_dense and len(source) > FULL_FILL * weights.size
     rises = np.maximum(rows, 0).sum(axis=0, dtype=np.int64)
     falls = rises - rows.sum(axis=0, dtype=np.int64)
     return Connections(
@@ -124,7 +125,7 @@ def _connections(weights: np.ndarray, shift: int, n_padded: int) -> Connections:
         peak=np.abs(rows.astype(np.int32)).max(axis=1, initial=0).astype(np.int64),
         reach=int(max(rises.max(initial=0), falls.max(initial=0))),
         dense=rows if is_dense else np.zeros((0, 0), np.int16),
-        full=bool(is_dense and len(source) > FULL_FILL * weights.size),
+        fours=4 * np.unique(target // 4) if is_full else np.zeros(0, np.int64),
     )
 
 

@@ -110,15 +110,16 @@ def _run_share(
     kernels = _kernels(side_by_side)
     own = _zero_counters(program)
     work = kernels.Work(*_working_arrays(state, side_by_side))
+    scratch = kernels.Scratch(*_scratch_arrays(program))
     recording = kernels.Recording(*recorded)
     if side_by_side:
         inputs = _aligned((*counts.shape[1:], WIDTH))
         inputs[:, :, :lanes] = counts.transpose(1, 2, 0)
-        kernels.run_lanes(program, inputs, inputs.max(axis=2), work, recording, lanes, *own)
+        kernels.run_lanes(program, inputs, inputs.max(axis=2), work, scratch, recording, lanes, *own)
     else:
         inputs = _aligned((counts.shape[1], padded(counts.shape[2])))
         inputs[:, : counts.shape[2]] = counts[0]
-        kernels.run_single(program, inputs, work, recording, *own)
+        kernels.run_single(program, inputs, work, scratch, recording, *own)
     _store(work, state)
     return own
 
@@ -139,6 +140,15 @@ def _working_arrays(state: CoreState, side_by_side: bool) -> list[np.ndarray]:
         copy[:, : values.shape[-1], : len(values)] = by_synapse.transpose(1, 2, 0)
         copies.append(copy.reshape(-1, WIDTH) if side_by_side else copy.reshape(-1))
     return copies
+
+
+def _scratch_arrays(program: Program) -> list[np.ndarray]:
+    """Return what the kernels need besides the states."""
+    n, n_out = program.hidden.threshold.size, program.output.threshold.size
+    # One more than there are sources, because the place of the next is written before it is known.
+    sources = max(n, n_out, padded(program.inputs.peak.size)) + 1
+    active = [np.empty(sources, np.intp) for _ in range(2)]
+    return [_aligned((n,)), _aligned((n_out,)), *active, _aligned((WIDTH**2,)), _aligned((WIDTH**2,))]
 
 
 def _store(work: Sequence[np.ndarray], state: CoreState) -> None:
@@ -180,10 +190,11 @@ def _kernels(side_by_side: bool) -> ModuleType:
         program = compile_program(Specification.create(chip="a2", weights_in=[[1]], weights_out=[[1]]))
         own = _zero_counters(program)
         work = kernels.Work(*_working_arrays(CoreState.zero(program), side_by_side))
+        scratch = kernels.Scratch(*_scratch_arrays(program))
         recording = kernels.Recording(*(np.empty((1, 0, 0), dtype) for dtype in RECORDS.values()))
         inputs = np.zeros((0, 1, WIDTH), np.int16)
         if side_by_side:
-            kernels.run_lanes(program, inputs, inputs[:, :, 0].copy(), work, recording, 1, *own)
+            kernels.run_lanes(program, inputs, inputs[:, :, 0].copy(), work, scratch, recording, 1, *own)
         else:
-            kernels.run_single(program, inputs[:, :, 0].copy(), work, recording, *own)
+            kernels.run_single(program, inputs[:, :, 0].copy(), work, scratch, recording, *own)
     return kernels

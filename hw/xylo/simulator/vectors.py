@@ -32,6 +32,7 @@ __all__ = [
     "interleave_high",
     "interleave_low",
     "is_nonzero",
+    "item",
     "less",
     "load",
     "lowest_of",
@@ -47,7 +48,10 @@ __all__ = [
     "without_first_bit",
 ]
 
-OPTIONS = {"nogil": True, "error_model": "numpy"}
+OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+"""Without Numba's memory manager: its counting of references, at every view and every field of a tuple,
+takes a third of a time step of one sample and half of the compilation. So a kernel cannot allocate.
+"""
 
 compiled = njit(**OPTIONS)
 """For functions inside a kernel: the disk cache holds them as a part of it."""
@@ -172,6 +176,17 @@ def load(_typing, array, position):
         return builder.load(_address(context, builder, signature, operands, _VECTOR), align=2)
 
     return _vector(array, types.intp), generate
+
+
+@intrinsic
+def item(_typing, array, position):
+    """One number of a contiguous array, without a test for positions that count from its end."""
+
+    def generate(context, builder, signature, operands):
+        data = context.make_array(signature.args[0])(context, builder, operands[0]).data
+        return builder.load(builder.gep(data, [operands[1]]))
+
+    return array.dtype(array, types.intp), generate
 
 
 @intrinsic

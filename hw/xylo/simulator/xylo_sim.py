@@ -222,6 +222,7 @@ class XyloSim:
         time_steps = counts.shape[0] * counts.shape[1]
         return counters_from_kernel(
             self._specification,
+            self._program,
             spikes_in=spikes_in,
             clipped_input=clipped,
             delivered=delivered,
