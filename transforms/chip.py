@@ -24,7 +24,7 @@ __all__ = ["chip_of", "for_chip", "plan_of", "recalibrate", "scales_of"]
 def for_chip(
     net: nn.Module,
     chip: str | Chip,
-    calibration: Tensor | None = None,
+    calibration: Any = None,
     plan: ScalePlan | None = None,
     *,
     inplace: bool = False,
@@ -79,7 +79,7 @@ def _patch(net: nn.Module, chip: Chip, plan: ScalePlan) -> nn.Module:
     return net
 
 
-def recalibrate(net: nn.Module, batch: Tensor) -> ScalePlan:
+def recalibrate(net: nn.Module, batch: Any) -> ScalePlan:
     """Observe the peaks of a patched network anew, as training moves its states; return the new plan.
 
     Raises:

@@ -1,6 +1,5 @@
 """What the trained network does on calibration data, left as it was found."""
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from snnkit.nn.modules import LIFBaseTorch, TorchModule
-from snnkit.transforms.calibration import observe_state_peaks
+from snnkit.transforms.calibration import like_the_values_of, observe_state_peaks, quiet_copy
 from snnkit.transforms.patching import bare_path
 from snnkit.utilities.chips import Chip
 from snnkit.utilities.errors import DataError, ShapeError
@@ -78,11 +77,11 @@ class Calibration:
         if answers is not None and answers.shape != (len(data),):
             raise DataError(f"{len(data)} calibration samples need {len(data)} labels, not {answers.shape}.")
         paths = _module_paths(net, circuit)
-        quiet, limited = _without_noise(net), _limited(_without_noise(net), circuit, paths, chip)
+        quiet, limited = quiet_copy(net), _limited(quiet_copy(net), circuit, paths, chip)
         outputs: list[np.ndarray] = []
         peaks: dict[str, Tensor] = {}
         for share in _shares(data, circuit):
-            values = share.to(**_kind_of(net))
+            values = like_the_values_of(net, share)
             outputs.append(_output(quiet, values))
             _raise_peaks(peaks, observe_state_peaks(limited, values))
         output = np.concatenate(outputs)
@@ -128,13 +127,6 @@ def _shares(data: Tensor, circuit: Circuit) -> tuple[Tensor, ...]:
     return data.split(max(1, _RECORDED_VALUES // recorded))
 
 
-def _kind_of(net: nn.Module) -> dict[str, Any]:
-    """Return the type and device of the network's values."""
-    found = (tensor for tensor in net.state_dict().values() if tensor.is_floating_point())
-    tensor = next(found, torch.empty(0))
-    return {"dtype": tensor.dtype, "device": tensor.device}
-
-
 def module_path(path: str) -> str:
     """Return the path in the network of a module that may stand in a DagModule or in a wrapper."""
     parts = [part.replace("/", ".") for part in path.split(".") if part != "vertex_modules"]
@@ -150,17 +142,6 @@ def _module_paths(net: nn.Module, circuit: Circuit) -> dict[str, str]:
     by_path = {module_path(path): path for path in by_module.values()}
     found = {node.path: by_module.get(id(node.module), by_path.get(node.path)) for node in circuit.nodes}
     return {node: path for node, path in found.items() if path is not None}
-
-
-def _without_noise(net: nn.Module) -> nn.Module:
-    """Return a copy in evaluation mode and at rest, whose runs can be repeated."""
-    copied = copy.deepcopy(net).eval()
-    for _, module in copied.named_modules():
-        if isinstance(module, TorchModule):
-            module.reset_state()
-        if isinstance(module, LIFBaseTorch):
-            module.noise_std = 0.0
-    return copied
 
 
 def _limited(net: nn.Module, circuit: Circuit, paths: dict[str, str], chip: Chip) -> nn.Module:
