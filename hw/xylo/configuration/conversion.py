@@ -7,9 +7,9 @@ import numpy as np
 from snnkit.utilities.chips import CHIPS, Chip, get_chip
 from snnkit.utilities.errors import ConfigurationError
 
-from ..violation import MappingError
 from ..specification.core import Specification
 from ..specification.rockpool_dict import full_width
+from ..violation import MappingError
 from .objects import XyloConfiguration, configuration_class
 
 __all__ = ["chip_of_configuration", "configuration_from_specification", "specification_from_configuration"]

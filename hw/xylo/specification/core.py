@@ -21,8 +21,8 @@ from .structure import (
 if TYPE_CHECKING:
     from snnkit.utilities.chips import Chip
 
-    from ..violation import Violation
     from ..configuration.objects import XyloConfiguration
+    from ..violation import Violation
 
 __all__ = ["ARRAYS", "SHIFTS", "Population", "Specification", "SpecificationError"]
 
