@@ -104,10 +104,11 @@ def _age_key(folder: RunFolder) -> tuple[int, str]:
 
 
 @contextmanager
-def interruptible(again: str) -> Iterator[None]:
+def interruptible(folder: RunFolder, again: str) -> Iterator[None]:
     """Turn Ctrl-C into exit code 130 and a line that says how to go on with ``again``."""
     try:
         yield
     except KeyboardInterrupt:
-        status().print(f"\nInterrupted. Continue with: {again}", markup=False, soft_wrap=True)
+        told = f"Continue with: {again}" if folder.exists() else "Nothing was written yet."
+        status().print(f"\nInterrupted. {told}", markup=False, soft_wrap=True)
         raise typer.Exit(_INTERRUPTED) from None

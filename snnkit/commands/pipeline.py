@@ -11,8 +11,8 @@ from rich.text import Text
 
 from snnkit.commands.folders import Choice, choose, existing_run, interruptible
 from snnkit.commands.progress import TerminalProgress
-from snnkit.commands.summary import STAGES, difference_text, run_as_json, run_summary
-from snnkit.commands.terminal import grid, print_json, show
+from snnkit.commands.summary import STAGES, difference_text, report_line, run_as_json, run_summary
+from snnkit.commands.terminal import grid, print_json, show, show_whole
 from snnkit.recipes import stages
 from snnkit.recipes.metrics_file import read_metrics
 from snnkit.recipes.run_folder import RunFolder
@@ -30,19 +30,20 @@ def run(choice: Choice, *, as_json: bool) -> int:
     """Do the whole pipeline and print its summary."""
     _require_report_parts()
     recipe, folder = choose(choice)
-    with interruptible(_again("run", folder)), TerminalProgress() as progress:
+    with interruptible(folder, _again("run", folder)), TerminalProgress() as progress:
         data = stages.run(recipe, folder, resume=choice.resume, progress=progress)
     if as_json:
         print_json(run_as_json(data, folder.path, folder.report))
     else:
-        show(run_summary(data, folder.report))
+        show(run_summary(data))
+        show_whole(report_line(folder.report))
     return 0
 
 
 def train(choice: Choice, *, as_json: bool) -> int:
     """Train both nets and print their accuracies."""
     recipe, folder = choose(choice)
-    with interruptible(_again("train", folder)), TerminalProgress() as progress:
+    with interruptible(folder, _again("train", folder)), TerminalProgress() as progress:
         stages.train(recipe, folder, resume=choice.resume, progress=progress)
     return _tell(folder, [folder.float_net, folder.qat_net], "deploy", as_json)
 
@@ -97,7 +98,7 @@ _STEPS = {
 def step(name: str, run: Path | None, *, as_json: bool) -> int:
     """Do the step ``name`` on the named run, or on the newest."""
     folder, chosen = existing_run(run), _STEPS[name]
-    with interruptible(f"snnkit {name} {_quoted(folder)}"), TerminalProgress() as progress:
+    with interruptible(folder, f"snnkit {name} {_quoted(folder)}"), TerminalProgress() as progress:
         result = chosen.stage(folder, progress=progress)
     if not as_json and (told := chosen.told(result)):
         show(Text(f"{told}\n"))

@@ -14,7 +14,7 @@ from snnkit.report import words
 from snnkit.report.data import Divergence, ReportData, Resource
 from snnkit.utilities.chips import get_chip
 
-__all__ = ["STAGES", "difference_text", "resource_table", "run_as_json", "run_summary"]
+__all__ = ["STAGES", "difference_text", "report_line", "resource_table", "run_as_json", "run_summary"]
 
 STAGES = {"float": "float", "qat": "quantised", "chip": "chip"}
 _BAR_CELLS = 16
@@ -23,8 +23,13 @@ _EIGHTHS = " ▏▎▍▌▋▊▉█"
 _STATE_COLOURS = {"fine": "cyan", "tight": "yellow", "over": "red"}
 
 
-def run_summary(data: ReportData, report: Path) -> RenderableType:
-    """Return the summary of a run for :func:`snnkit.commands.terminal.show`."""
+def report_line(report: Path) -> str:
+    """Return the summary's last line for :func:`snnkit.commands.terminal.show_whole`."""
+    return f"  [dim]report      [/]  [bold]{escape(str(report))}[/]"
+
+
+def run_summary(data: ReportData) -> RenderableType:
+    """Return the summary of a run for :func:`snnkit.commands.terminal.show`, all but its last line."""
     table = Table.grid(padding=(0, 2))
     table.add_column(width=0)
     table.add_column(style="dim", no_wrap=True)
@@ -36,7 +41,6 @@ def run_summary(data: ReportData, report: Path) -> RenderableType:
     table.add_row("", "timing", _timing(data))
     table.add_row("", "net and chip", _difference(data))
     table.add_row("", "run time", words.seconds(data.seconds))
-    table.add_row("", "report", Text(str(report), style="bold", no_wrap=True, overflow="ignore"))
     chip = get_chip(data.chip)
     on = chip.part if chip.title in data.title else chip.title
     head = f"[bold]{escape(data.title)}[/]  [dim]{on}, seed {data.seed}[/]"

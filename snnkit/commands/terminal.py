@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-__all__ = ["bytes_text", "grid", "print_json", "results", "say_error", "show", "status"]
+__all__ = ["bytes_text", "grid", "print_json", "results", "say_error", "show", "show_whole", "status"]
 
 _PLAIN_WIDTH = 110
 
@@ -43,6 +43,11 @@ def show(*renderables: RenderableType) -> None:
         console.print(*renderables, sep="\n")
     sys.stdout.write("".join(f"{line.rstrip()}\n" for line in captured.get().splitlines()))
     sys.stdout.flush()
+
+
+def show_whole(line: str) -> None:
+    """Print one line of markup to stdout that is never folded or cut: a path must stay one to copy."""
+    results().print(line, soft_wrap=True)
 
 
 def print_json(value: Any) -> None:

@@ -1,6 +1,6 @@
 """The folder of one run: which file holds what, and which recipe made it."""
 
-import os
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -113,8 +113,12 @@ class RunFolder:
         above = next(path for path in (self.path, *self.path.absolute().parents) if path.exists())
         if not above.is_dir():
             raise ConfigurationError(f"{above} is a file, not a folder. Choose another --out.")
-        if not os.access(above, os.W_OK | os.X_OK):
-            raise ConfigurationError(f"{above} cannot be written to. Choose another --out.")
+        try:
+            tempfile.TemporaryFile(dir=above).close()
+        except OSError as error:
+            raise ConfigurationError(
+                f"{above} cannot be written to ({error}). Choose another --out."
+            ) from error
 
     def begin(self, recipe: Recipe, resume: bool) -> None:
         """Make this the folder of a run of ``recipe``. Errors: as :meth:`refuse_unless_free`."""

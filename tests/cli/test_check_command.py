@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from command_line import call, plain
+from command_line import call, call_here, plain
 
 from snnkit.hw.xylo import Specification
 
@@ -37,7 +37,7 @@ def test_a_net_that_fits_exits_with_0_and_shows_its_resources(folder):
 
 
 def test_all_violations_are_told_with_their_fixes(folder):
-    done = call("check", "nets.py:large", "--chip", "imu", cwd=folder)
+    done = call_here("check", "nets.py:large", "--chip", "imu", cwd=folder)
     assert done.returncode == 1
     told = plain(done.stdout)
     assert "does not fit Xylo-IMU (imu)" in told
@@ -53,8 +53,8 @@ def test_all_violations_are_told_with_their_fixes(folder):
 
 
 def test_the_chip_decides(folder):
-    assert call("check", "nets.py:good", "--chip", "a2", cwd=folder).returncode == 0
-    found = json.loads(call("check", "nets.py:large", "--chip", "a3", "--json", cwd=folder).stdout)
+    assert call_here("check", "nets.py:good", "--chip", "a2", cwd=folder).returncode == 0
+    found = json.loads(call_here("check", "nets.py:large", "--chip", "a3", "--json", cwd=folder).stdout)
     assert found["chip"] == "a3"
     assert not found["ok"]
     assert {"rule", "where", "value", "limit", "fix"} == set(found["violations"][0])
@@ -68,8 +68,8 @@ def test_a_specification_file_is_checked_for_its_own_chip_or_another(folder):
         chip="imu", weights_in=ones[0], weights_rec=ones[1], weights_out=ones[2], dt=5e-3
     )
     path = specification.save(folder / "program")
-    assert call("check", path, cwd=folder).returncode == 0
-    other = call("check", path, "--chip", "a2", cwd=folder)
+    assert call_here("check", path, cwd=folder).returncode == 0
+    other = call_here("check", path, "--chip", "a2", cwd=folder)
     assert other.returncode == 1
     assert "output neurons: 12, limit 8" in plain(other.stdout)
 
@@ -84,7 +84,7 @@ def test_a_specification_file_is_checked_for_its_own_chip_or_another(folder):
     ],
 )
 def test_what_is_no_net_is_told(folder, target, message):
-    done = call("check", target, "--chip", "imu", cwd=folder)
+    done = call_here("check", target, "--chip", "imu", cwd=folder)
     assert done.returncode == 1
     assert message in plain(done.stderr)
     assert "Traceback" not in done.stderr

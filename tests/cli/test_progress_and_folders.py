@@ -11,9 +11,10 @@ from rich.console import Console
 from snnkit.commands import progress as progress_module
 from snnkit.commands.folders import Choice, choose, existing_run, interruptible
 from snnkit.commands.progress import TerminalProgress
-from snnkit.commands.summary import run_as_json, run_summary
-from snnkit.commands.terminal import bytes_text, show
+from snnkit.commands.summary import report_line, run_as_json, run_summary
+from snnkit.commands.terminal import bytes_text, show, show_whole
 from snnkit.recipes.run_folder import RunFolder
+from snnkit.recipes.stages import load_recipe
 from snnkit.utilities.errors import ConfigurationError
 
 
@@ -56,8 +57,13 @@ def test_progress_in_a_terminal_ends_with_a_mark_for_each_stage(monkeypatch):
     assert "3/3" in text
 
 
-def test_ctrl_c_says_how_to_go_on(capsys):
-    with pytest.raises(typer.Exit) as ended, interruptible("snnkit run --resume --out 'my run'"):
+def test_ctrl_c_says_how_to_go_on(capsys, tmp_path):
+    folder = RunFolder(tmp_path / "my run")
+    with pytest.raises(typer.Exit), interruptible(folder, "snnkit run"):
+        raise KeyboardInterrupt
+    assert "Nothing was written yet" in capsys.readouterr().err
+    folder.begin(load_recipe("basic-motions"), resume=False)
+    with pytest.raises(typer.Exit) as ended, interruptible(folder, "snnkit run --resume --out 'my run'"):
         raise KeyboardInterrupt
     assert ended.value.exit_code == 130
     assert "Continue with: snnkit run --resume --out 'my run'" in capsys.readouterr().err
@@ -117,7 +123,11 @@ def test_a_step_without_a_folder_takes_the_newest_run(empty, capsys):
 
 def test_the_summary_tells_all_that_matters(capsys, tmp_path):
     data = example_report()
-    show(run_summary(data, tmp_path / "report.html"))
+    report = (
+        tmp_path / "a folder with a name so long that no terminal has room for it in one line" / "report.html"
+    )
+    show(run_summary(data))
+    show_whole(report_line(report))
     told = capsys.readouterr().out
     for words in (
         "Basic motions from a smart watch  Xylo-IMU, seed 1",
@@ -126,7 +136,7 @@ def test_the_summary_tells_all_that_matters(capsys, tmp_path):
         "5,123 cycles a step of 5 ms, 1.25 MHz, about 290 µW",
         f"first difference at step {data.divergence.time} of recording 3, 1_LIFTorch neuron",
         "1 min 14 s",
-        "report.html",
+        f"  report        {report}\n",
     ):
         assert words in told
     assert not [line for line in told.splitlines() if line != line.rstrip()]

@@ -7,7 +7,7 @@ import sys
 import time
 
 import pytest
-from command_line import call, plain, surroundings
+from command_line import call, call_here, plain, surroundings
 
 from snnkit.report import ReportData
 from snnkit.report.words import percent
@@ -54,7 +54,7 @@ def place(tmp_path_factory):
     """A folder with recipes, and one finished run of each."""
     place = tmp_path_factory.mktemp("place")
     (place / "tiny.toml").write_text(RECIPE.format(epochs=4))
-    (place / "longer.toml").write_text(RECIPE.format(epochs=250))
+    (place / "longer.toml").write_text(RECIPE.format(epochs=120))
     return place
 
 
@@ -93,7 +93,7 @@ def test_the_page_shows_what_the_metrics_say(place, finished):
 
 
 def test_the_recipe_in_the_folder_makes_the_same_run_again(place, finished):
-    done = call("run", "whole/recipe.toml", "--out", "again", "--json", cwd=place)
+    done = call_here("run", "whole/recipe.toml", "--out", "again", "--json", cwd=place)
     assert done.returncode == 0, done.stderr
     for name in PROGRAM:
         assert (place / "again" / name).read_bytes() == (place / "whole" / name).read_bytes(), name
@@ -105,10 +105,10 @@ def test_the_recipe_in_the_folder_makes_the_same_run_again(place, finished):
 
 def test_a_finished_run_is_not_written_over(place, finished):
     before = {path.name: path.read_bytes() for path in (place / "whole").iterdir()}
-    done = call("run", "tiny.toml", "--seed", 3, "--out", "whole", cwd=place)
+    done = call_here("run", "tiny.toml", "--seed", 3, "--out", "whole", cwd=place)
     assert done.returncode == 1
     assert "--resume" in done.stderr
-    other = call("run", "tiny.toml", "--seed", 4, "--out", "whole", "--resume", cwd=place)
+    other = call_here("run", "tiny.toml", "--seed", 4, "--out", "whole", "--resume", cwd=place)
     assert other.returncode == 1
     assert "seed is 3 there and 4 now" in plain(other.stderr)
     assert {path.name: path.read_bytes() for path in (place / "whole").iterdir()} == before
@@ -116,11 +116,11 @@ def test_a_finished_run_is_not_written_over(place, finished):
 
 def test_the_steps_one_by_one_give_the_same_program(place, finished):
     results = {}
-    assert call("train", "tiny.toml", "--seed", 3, "--out", "steps", cwd=place).returncode == 0
-    fits = call("check", "steps", "--json", cwd=place)
+    assert call_here("train", "tiny.toml", "--seed", 3, "--out", "steps", cwd=place).returncode == 0
+    fits = call_here("check", "steps", "--json", cwd=place)
     assert json.loads(fits.stdout)["ok"]
     for step in ("deploy", "simulate", "validate", "report"):
-        done = call(step, "steps", "--json", cwd=place)
+        done = call_here(step, "steps", "--json", cwd=place)
         assert done.returncode == 0, done.stderr
         results[step] = json.loads(done.stdout)
     for name in PROGRAM:
@@ -134,7 +134,7 @@ def test_steps_in_the_wrong_order_say_what_is_missing(place, finished):
     (place / "early").mkdir()
     (place / "early" / "recipe.toml").write_bytes((place / "whole" / "recipe.toml").read_bytes())
     for step in ("deploy", "report"):
-        done = call(step, "early", cwd=place)
+        done = call_here(step, "early", cwd=place)
         assert done.returncode == 1
         assert "Traceback" not in done.stderr
         assert "fault of snnkit" not in done.stderr
@@ -176,7 +176,7 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(place):
 
     again = call("run", "--resume", "--out", "broken", cwd=place)
     assert again.returncode == 0, again.stderr
-    assert call("run", "longer.toml", "--out", "unbroken", cwd=place).returncode == 0
+    assert call_here("run", "longer.toml", "--out", "unbroken", cwd=place).returncode == 0
     for name in PROGRAM:
         assert (place / "broken" / name).read_bytes() == (place / "unbroken" / name).read_bytes(), name
     accuracies = [
@@ -186,10 +186,10 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(place):
 
 
 def test_resume_without_a_folder_takes_the_newest_run_of_the_recipe(place):
-    first = call("train", "tiny.toml", "--seed", 8, "--json", cwd=place)
+    first = call_here("train", "tiny.toml", "--seed", 8, "--json", cwd=place)
     assert first.returncode == 0, first.stderr
     folder = json.loads(first.stdout)["folder"]
     assert folder == "runs/tiny-imu-seed8"
-    again = call("run", "tiny.toml", "--seed", 8, "--resume", "--json", cwd=place)
+    again = call_here("run", "tiny.toml", "--seed", 8, "--resume", "--json", cwd=place)
     assert again.returncode == 0, again.stderr
     assert json.loads(again.stdout)["folder"] == folder

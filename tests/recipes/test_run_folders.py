@@ -32,6 +32,15 @@ def test_a_folder_of_other_things_is_left_alone(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["thesis.tex"]
 
 
+def test_a_place_that_cannot_be_written_to_is_told(tmp_path, monkeypatch):
+    def refuse(**_):
+        raise PermissionError("Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    with pytest.raises(ConfigurationError, match=r"cannot be written to \(Permission denied\)"):
+        RunFolder(tmp_path / "a" / "run").refuse_unless_free(RECIPE, resume=False)
+
+
 def test_new_folders_are_numbered(tmp_path):
     first = new_run_folder(RECIPE, tmp_path)
     assert first.path.name == "basic-motions-imu-seed0"
