@@ -108,3 +108,42 @@ def test_dense_and_sparse_rows_agree() -> None:
     sim = XyloSim(spec)
     sim(raster)
     assert sim.counters.total_saturations > 0
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("density", [0.03, 0.2, 1.0])
+def test_sums_that_climb_to_the_limit_of_16_bits_and_beyond(density: float, batch: int) -> None:
+    """The kernels look at single sums only where one might be clamped: both ways, and the change of ways."""
+    rng = np.random.default_rng(5)
+    present = rng.random((36, 36)) < density
+    spec = Specification.create(
+        chip="a2", weights_in=rng.integers(-20, 100, (6, 36)), weights_out=rng.integers(-30, 60, (36, 3)),
+        weights_rec=rng.integers(-40, 60, (36, 36)) * present, threshold=3000, threshold_out=2000, dash_mem=3,
+        dash_syn=9, dash_syn_out=9, weight_shift_in=4,
+    )  # fmt: skip
+    rasters = [(rng.random((batch, 4, 6)) < 0.4).astype(int) for _ in range(6)]
+    assert_equals_reference(spec, rasters)
+    sim, clamped = XyloSim(spec), []
+    for raster in rasters:
+        sim(raster)
+        clamped.append(sim.counters.saturated_isyn.sum() > 0)
+    assert not clamped[0]
+    assert clamped[-1]
+
+
+@pytest.mark.parametrize("batch", [1, 8])
+@pytest.mark.parametrize("too_many", [0, 1])
+@pytest.mark.parametrize("weights", [[127] * 258 + [1], [-128] * 256])
+def test_a_sum_may_reach_the_last_number_of_16_bits(weights: list[int], too_many: int, batch: int) -> None:
+    weights = weights + [int(np.sign(weights[0]))] * too_many
+    spec = Specification.create(
+        chip="a2", weights_in=np.array(weights)[:, None], weights_out=[[0]], dash_syn=15, threshold=32767
+    )
+    raster = np.ones((batch, 3, len(weights)), int)
+    raster[:, [0, 2]] = 0
+    assert_equals_reference(spec, [raster])
+    sim = XyloSim(spec)
+    _, _, record = sim(raster, record=True)
+    assert sim.counters.saturated_isyn.sum() == too_many * batch
+    # A positive state loses 1 in a step, a negative one -32768 >> 15.
+    assert set(record["Isyn"][:, 1].reshape(-1).tolist()) == {32766 if weights[0] > 0 else -32767}
