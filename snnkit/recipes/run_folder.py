@@ -11,6 +11,9 @@ from snnkit.utilities.files import write_text
 
 __all__ = ["RunFolder", "new_run_folder"]
 
+_TOLD_FIRST = ("name", "chip", "seed")
+"""Of two recipes' differences, those that say most."""
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -138,7 +141,8 @@ def new_run_folder(recipe: Recipe, root: str | Path = "runs") -> RunFolder:
 
 def _difference(present: Recipe, wanted: Recipe) -> str:
     old, new = _flat(present.as_table()), _flat(wanted.as_table())
-    key = next(k for k in sorted(old.keys() | new.keys()) if old.get(k) != new.get(k))
+    keys = [*_TOLD_FIRST, *sorted(old.keys() | new.keys())]
+    key = next(k for k in keys if old.get(k) != new.get(k))
     return f"{key} is {old.get(key)!r} there and {new.get(key)!r} now"
 
 

@@ -203,10 +203,7 @@ def _fit(
         stage=stage,
         seed=prepared.recipe.seed * _SEED_STRIDE + offset,
     )
-    if folder.checkpoint.is_file():
-        checkpoint = Checkpoint.load(folder.checkpoint)
-        if checkpoint.about.get("stage") == stage:
-            trainer.restore(checkpoint)
+    _restore(trainer, folder)
     names = {"float": "Training", "qat": "Fine-tuning with the chip's integers"}
     progress.start(names[stage], settings.epochs)
     progress.advance(len(trainer.history))
@@ -214,6 +211,20 @@ def _fit(
     progress.finish(_note(trainer.history[-1]))
     trainer.state().save(folder.checkpoint)
     return trainer.history
+
+
+def _restore(trainer: Trainer, folder: RunFolder) -> None:
+    """Go on from the checkpoint, if there is one of this stage."""
+    if not folder.checkpoint.exists():
+        return
+    try:
+        checkpoint = Checkpoint.load(folder.checkpoint)
+        if checkpoint.about.get("stage") == trainer.stage:
+            trainer.restore(checkpoint)
+    except FileFormatError as error:
+        raise FileFormatError(
+            f"{error} Remove {folder.checkpoint} to begin this part of the training anew."
+        ) from error
 
 
 def _settings(recipe: Recipe, stage: str) -> FitSettings:

@@ -347,3 +347,15 @@ def test_csv_files_in_a_subfolder_for_each_class_run_as_they_are(recordings, tmp
     assert trained.prepared.classes == ("tap", "turn")
     assert len(trained.prepared.test_labels) == 4
     assert trained.accuracy("qat") >= 0.75
+
+
+def test_a_damaged_checkpoint_says_how_to_begin_anew(finished, recipe_file, tmp_path):
+    whole, _ = finished
+    folder, recipe = RunFolder(tmp_path), stages.load_recipe(recipe_file)
+    folder.begin(recipe, resume=False)
+    folder.checkpoint.write_bytes(whole.checkpoint.read_bytes()[:2000])
+    with pytest.raises(FileFormatError, match=r"Remove .*checkpoint\.safetensors to begin"):
+        stages.train(recipe, folder, resume=True)
+    folder.checkpoint.unlink()
+    stages.train(recipe, folder, resume=True)
+    assert read_all(folder, WEIGHTS[:2]) == read_all(whole, WEIGHTS[:2])

@@ -23,6 +23,8 @@ def test_a_second_run_needs_resume_and_the_same_recipe(tmp_path):
     folder.begin(RECIPE, resume=True)
     with pytest.raises(ConfigurationError, match="seed is 0 there and 4 now"):
         folder.begin(load_recipe("basic-motions", {"seed": 4}), resume=True)
+    with pytest.raises(ConfigurationError, match="name is 'basic-motions' there and 'folder' now"):
+        folder.begin(load_recipe("folder"), resume=True)
 
 
 def test_a_folder_of_other_things_is_left_alone(tmp_path):
