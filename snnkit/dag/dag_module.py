@@ -156,9 +156,7 @@ class DagModule(nn.Module):
 
     def _insert(self, vertex: Vertex) -> None:
         if not isinstance(vertex.name, str) or not vertex.name:
-            raise GraphError(
-                f"{self.title}: a vertex is named by a non-empty string, not {vertex.name!r}."
-            )
+            raise GraphError(f"{self.title}: a vertex is named by a non-empty string, not {vertex.name!r}.")
         if vertex.name in self._vertices:
             raise GraphError(f"{self.title} already has a vertex {vertex.name!r}: choose another name.")
         vertex._dag_module = self

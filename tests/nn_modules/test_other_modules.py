@@ -310,3 +310,19 @@ def test_arrays_are_read_in_the_precision_of_the_module():
     assert module(torch.ones(1, 5, 4).numpy())[0].dtype == torch.float64
     assert LIFTorch(4).double()([[1.0, 0.0, 2.0, 0.0]])[0].dtype == torch.float64
     assert LIFTorch(4)(torch.ones(1, 5, 4, dtype=torch.float64).numpy())[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("module", [LIFTorch, LIFNeuronTorch, aLIFTorch, LIFBitshiftTorch])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dt", 0.0),
+        ("dt", float("nan")),
+        ("noise_std", -1.0),
+        ("max_spikes_per_dt", 0),
+        ("learning_window", 0.0),
+    ],
+)
+def test_impossible_simulation_parameters_are_refused(module, name, value):
+    with pytest.raises(ParameterError, match=name):
+        module(3, **{name: value})

@@ -66,9 +66,21 @@ def as_number(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and math.prod(value.shape) == 1 else value
 
 
-def simulation_constant(value: Any) -> SimulationParameter:
-    """Declare a number, or a tensor with one value per neuron, that the simulation needs."""
-    return SimulationParameter(as_number(value))
+def simulation_constant(value: Any, name: str, where: str, *, zero: bool = False) -> SimulationParameter:
+    """Declare a number above 0, or a tensor with one per neuron, that the simulation needs.
+
+    Args:
+        zero: Whether 0 is allowed as well.
+
+    Raises:
+        ParameterError: it is below what is allowed, or NaN.
+    """
+    number = as_number(value)
+    lowest = float(torch.as_tensor(number).min())
+    if not (lowest >= 0 if zero else lowest > 0):
+        limit = "0 or more" if zero else "greater than 0"
+        raise ParameterError(f"{where}: {name} is {lowest}; it must be {limit}.")
+    return SimulationParameter(number)
 
 
 def time_step(dt: Any, where: str) -> SimulationParameter:

@@ -18,6 +18,7 @@ from snnkit.nn.modules.declarations import (
     simulation_constant,
     spike_function,
     spike_generation,
+    time_step,
     value_or_none,
 )
 from snnkit.nn.modules.leak_modes import (
@@ -122,14 +123,14 @@ class LIFBaseTorch(TorchModule):
         self.n_neurons = neurons
         self.n_synapses = size_in // neurons
         self.leak_mode = SimulationParameter(leak_mode)
-        self.dt = SimulationParameter(as_number(dt), cast_fn=float)
+        self.dt = time_step(dt, where)
         self._declare_recurrence(bool(as_number(has_rec)), value_or_none(w_rec), weight_init_func)
         self._declare_leaks(mode, given[mode.membrane], given[mode.synapse])
         self._declare_membrane(bias, threshold)
-        self.noise_std = simulation_constant(noise_std)
-        self.learning_window = simulation_constant(learning_window)
+        self.noise_std = simulation_constant(noise_std, "noise_std", where, zero=True)
+        self.learning_window = simulation_constant(learning_window, "learning_window", where)
         self.spike_generation_fn = SimulationParameter(spike_function(spike_generation_fn))
-        self.max_spikes_per_dt = simulation_constant(max_spikes_per_dt)
+        self.max_spikes_per_dt = simulation_constant(max_spikes_per_dt, "max_spikes_per_dt", where)
 
     def _declare_recurrence(
         self, has_rec: bool, w_rec: Any, weight_init_func: Callable[[tuple[int, ...]], Tensor]

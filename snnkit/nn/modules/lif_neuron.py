@@ -10,13 +10,13 @@ from snnkit.nn.leaks import tau_to_decay
 from snnkit.nn.modules.declarations import (
     Fill,
     FloatVector,
-    as_number,
     neuron_count,
     real,
     require_positive,
     simulation_constant,
     spike_function,
     spike_generation,
+    time_step,
     value_or_none,
 )
 from snnkit.nn.modules.module import TorchModule
@@ -82,7 +82,8 @@ class LIFNeuronTorch(TorchModule):
         spiking_output: bool = True,
         retain_torch_api: bool = False,
     ) -> None:
-        count = neuron_count(shape, type(self).__name__)
+        where = type(self).__name__
+        count = neuron_count(shape, where)
         super().__init__((count,), spiking_input, spiking_output, retain_torch_api)
         self.n_neurons = count
         vector: list[tuple[int, ...]] = [(count,), ()]
@@ -90,11 +91,11 @@ class LIFNeuronTorch(TorchModule):
         self.threshold = Parameter(value_or_none(threshold), "thresholds", Fill(1.0), vector, cast_fn=real)
         self.bias = Parameter(value_or_none(bias), "bias", Fill(0.0), vector, cast_fn=real)
         self.vmem = State(init_func=Fill(0.0), shape=(count,))
-        self.noise_std = simulation_constant(noise_std)
-        self.dt = SimulationParameter(as_number(dt), cast_fn=float)
+        self.noise_std = simulation_constant(noise_std, "noise_std", where, zero=True)
+        self.dt = time_step(dt, where)
         self.spike_generation_fn = SimulationParameter(spike_function(spike_generation_fn))
-        self.max_spikes_per_dt = simulation_constant(max_spikes_per_dt)
-        self.learning_window = simulation_constant(learning_window)
+        self.max_spikes_per_dt = simulation_constant(max_spikes_per_dt, "max_spikes_per_dt", where)
+        self.learning_window = simulation_constant(learning_window, "learning_window", where)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "threshold":
