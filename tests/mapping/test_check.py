@@ -273,7 +273,7 @@ def test_resources_count_what_is_used():
         "neurons that drive outputs": (30, 128),
         "largest recurrent fan-out": (30, 512),
         "recurrent weights, synapse 1": (1500, 31744),
-        "mean recurrent fan-out": (round(1500 / 496, 2), 64),
+        "mean fan-out over the chip": (round(1500 / 496, 2), 64),
         "alias targets per neuron": (0, 1),
         "neurons with a bias": (30, 54),
     }

@@ -45,7 +45,7 @@ def resources_of(mapped: MappedNetwork) -> tuple[Resource, ...]:
     ]
     mean = float(counts.sum()) / chip.max_hidden
     rows += [
-        ("mean recurrent fan-out", round(mean, 2), chip.mean_fanout_per_synapse * chip.hidden_synapses),
+        ("mean fan-out over the chip", round(mean, 2), chip.mean_fanout_per_synapse * chip.hidden_synapses),
         ("alias targets per neuron", max(map(len, mapped.aliases), default=0), chip.max_alias_targets),
         ("neurons with a bias", _biased(mapped), n_hidden + n_out if chip.has_bias else 0),
     ]
