@@ -1,12 +1,18 @@
-"""What every test shares: determinism, and the switch that forbids skipped oracle tests."""
+"""What every test shares: examples, threads, and the switch that forbids skipped oracle tests."""
 
 import os
 
+import hypothesis
 import pytest
 
 # Two test processes with two threads each would fight over two cores.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A busy machine is no reason to fail; CI draws the same examples each time, developers draw new ones.
+hypothesis.settings.register_profile("snnkit", deadline=None)
+hypothesis.settings.register_profile("ci", deadline=None, derandomize=True)
+hypothesis.settings.load_profile("ci" if os.environ.get("CI") else "snnkit")
 
 NO_SKIPS = "SNNKIT_FORBID_SKIPS"
 
