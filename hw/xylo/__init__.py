@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from .mapping.mapped_network import MappedNetwork
     from .power import PowerEstimate, estimate_power
     from .simulator.xylo_sim import XyloSim
-    from .validation.validate import Divergence, Validation, validate
+    from .validation.divergence import Divergence
+    from .validation.validate import Validation, validate
     from .validation.vectors import VectorCheck, check_vectors, make_vectors
 
 _CHIP_FACES = ("syns61201", "syns61300", "syns63300", "syns65302")
@@ -34,7 +35,7 @@ _CHIP_FACES = ("syns61201", "syns61300", "syns63300", "syns65302")
 # Name -> module that holds it.
 _LAZY = {
     "CheckReport": "mapping.check",
-    "Divergence": "validation.validate",
+    "Divergence": "validation.divergence",
     "Validation": "validation.validate",
     "VectorCheck": "validation.vectors",
     "check": "mapping.check",

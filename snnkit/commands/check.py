@@ -15,8 +15,8 @@ from rich.text import Text
 from snnkit.commands.folders import existing_run
 from snnkit.commands.summary import resource_table
 from snnkit.commands.terminal import grid, print_json, show
+from snnkit.hw.xylo.mapping.resource import Resource
 from snnkit.recipes import stages
-from snnkit.report.data import Resource
 from snnkit.utilities.chips import Chip, get_chip
 from snnkit.utilities.errors import ConfigurationError, nearest_match
 
@@ -86,8 +86,7 @@ def _check_net(target: str, chip: Chip | None) -> Verdict:
 
 
 def _of_report(report: Any) -> Verdict:
-    resources = tuple(Resource(r.name, r.used, r.limit) for r in report.resources)
-    return Verdict(report.chip, tuple(report.violations), resources, tuple(report.notes))
+    return Verdict(report.chip, tuple(report.violations), tuple(report.resources), tuple(report.notes))
 
 
 def _check_specification(path: Path, chip: Chip | None) -> Verdict:

@@ -10,8 +10,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from snnkit.hw.xylo.mapping.resource import Resource
+from snnkit.hw.xylo.validation.divergence import Divergence
 from snnkit.report import words
-from snnkit.report.data import Divergence, ReportData, Resource
+from snnkit.report.data import ReportData
 from snnkit.utilities.chips import get_chip
 
 __all__ = ["STAGES", "difference_text", "report_line", "resource_table", "run_as_json", "run_summary"]
@@ -112,11 +114,10 @@ def difference_text(found: Divergence | None) -> str:
     """Say where net and chip first differ, and why."""
     if found is None:
         return "no difference"
-    sample = "" if found.sample is None else f" of recording {found.sample}"
     values = f"net {words.number(found.net_value)}, chip {words.number(found.chip_value)}"
     return (
-        f"first difference at step {found.time}{sample}, {found.layer} neuron {found.neuron}: {values}. "
-        f"{words.sentence(found.reason)}"
+        f"first difference at step {found.time} of recording {found.sample}, {found.layer} neuron "
+        f"{found.neuron}: {values}. {words.sentence(found.reason)}"
     )
 
 

@@ -57,11 +57,6 @@ class Simulation:
     accuracy: float
     counters: Counters
 
-    @property
-    def aligned(self) -> np.ndarray:
-        """Outputs in the net's time, ``(recordings, time, outputs)``."""
-        return self.outputs[:, self.delay :]
-
 
 def check_run(target: RunFolder | Recipe, chip: str | None) -> CheckReport:
     """Check the net of a run, or the net that a recipe would train, against a chip."""

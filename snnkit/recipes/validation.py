@@ -3,14 +3,14 @@
 from dataclasses import asdict, dataclass
 
 from snnkit.hw.xylo.specification.core import Specification
+from snnkit.hw.xylo.validation.divergence import Divergence
 from snnkit.hw.xylo.validation.validate import Validation as Comparison
-from snnkit.hw.xylo.validation.validate import check_vectors
 from snnkit.hw.xylo.validation.validate import validate as compare
+from snnkit.hw.xylo.validation.vectors import check_vectors
 from snnkit.recipes.chip_stages import load_program
 from snnkit.recipes.progress import Progress
 from snnkit.recipes.run_folder import RunFolder
 from snnkit.recipes.train_stage import Trained, load_trained
-from snnkit.report.data import Divergence
 from snnkit.utilities.errors import ConfigurationError, FileFormatError, SnnkitError
 from snnkit.utilities.files import read_json, write_json
 
@@ -102,14 +102,13 @@ def _in_short(found: Comparison, vectors: int, referenced: int) -> Validation:
     populations = tuple(
         Population(p.path, p.net_events, p.chip_events, p.same_events) for p in found.populations
     )
-    divergence = None if found.divergence is None else Divergence(**asdict(found.divergence))
     return Validation(
         compared=found.samples,
         same_class=found.prediction_agreement,
         populations=populations,
         vectors=vectors,
         referenced=referenced,
-        divergence=divergence,
+        divergence=found.divergence,
     )
 
 

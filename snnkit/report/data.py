@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from snnkit.hw.xylo.mapping.resource import Resource
+from snnkit.hw.xylo.validation.divergence import Divergence
 from snnkit.report.codec import read_record, same_content, write_record
 from snnkit.utilities.errors import ShapeError
 
@@ -29,8 +31,6 @@ __all__ = [
 _FILE_STEM = "report-data"
 _FORMAT = "snnkit report data"
 _VERSION = 1
-_TIGHT = 0.9
-_COUNTABLE = 2
 
 
 class _Record:
@@ -135,30 +135,6 @@ class ShiftPoint:
 
 
 @dataclass(frozen=True)
-class Resource:
-    """How much of one limited resource of the chip the net takes."""
-
-    name: str
-    used: float
-    limit: float
-
-    @property
-    def share(self) -> float:
-        """Fraction used; 2 for any use of what the chip has none of."""
-        return self.used / self.limit if self.limit else 2.0 * (self.used > 0)
-
-    @property
-    def state(self) -> str:
-        """``"over"`` the limit, ``"tight"`` beyond 90 % of it, or ``"fine"``.
-
-        Of what comes in ones or twos (a second synapse), using all is no sign of a tight fit.
-        """
-        if self.used > self.limit:
-            return "over"
-        return "tight" if self.share > _TIGHT and self.limit > _COUNTABLE else "fine"
-
-
-@dataclass(frozen=True)
 class Timing:
     """Cycles, clock and power, with the words that say how they were estimated."""
 
@@ -180,21 +156,6 @@ class DeploymentRow:
     tau_error: float | None
     clipped_events: int
     saturations: int
-
-
-@dataclass(frozen=True)
-class Divergence:
-    """The first place where the net in torch and the chip differ."""
-
-    time: int
-    """Time step, counted from 0 in the net's time."""
-    layer: str
-    neuron: int
-    net_value: float
-    chip_value: float
-    reason: str
-    sample: int | None = None
-    """Place of the recording in the test split."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..mapping.mapped_network import MappedNetwork
 from ..mapping.network_limits import tau_of_dash
-from ..mapping.resources import Resource
+from ..mapping.resource import Resource
 from ..specification.core import Population, Specification
 from .calibration import ShiftPoint, Trial
 from .quantising import QuantisedNetwork

@@ -8,7 +8,8 @@ from snnkit.utilities.chips import Chip
 
 from ..violation import MappingError, Violation
 from .lowering import Inspection, inspect_network, refusal
-from .resources import Resource, resources_of
+from .resource import Resource
+from .resources import resources_of
 
 __all__ = ["CheckReport", "check"]
 

@@ -1,29 +1,12 @@
 """How much of a chip a laid-out network takes."""
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from .mapped_network import MappedNetwork
 from .network_limits import bank_use, fan_outs
+from .resource import Resource
 
-__all__ = ["Resource", "resources_of"]
-
-
-@dataclass(frozen=True)
-class Resource:
-    """Use and limit of one resource."""
-
-    name: str
-    used: float
-    limit: float
-
-    @property
-    def usage(self) -> str:
-        """``63 of 496 (13 %)``, and a mark if that is too much."""
-        share = f" ({self.used / self.limit:.0%})" if self.limit else ""
-        mark = "  TOO MUCH" if self.used > self.limit else ""
-        return f"{self.used:g} of {self.limit:g}{share}{mark}"
+__all__ = ["resources_of"]
 
 
 def resources_of(mapped: MappedNetwork) -> tuple[Resource, ...]:

@@ -62,7 +62,6 @@ class Program(NamedTuple):
     outputs: Connections
     hidden: Layer
     output: Layer
-    has_aliases: bool
     alias_first: np.ndarray
     alias_target: np.ndarray
 
@@ -94,7 +93,6 @@ def compile_program(spec: Specification) -> Program:
             spec.bias_out,
             spec.threshold_out,
         ),
-        has_aliases=any(len(row) > 0 for row in targets),
         alias_first=_offsets([len(row) for row in targets]),
         alias_target=np.concatenate([*targets, np.zeros(0, np.int32)]),
     )
