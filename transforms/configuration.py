@@ -176,28 +176,34 @@ def _known_names(module: nn.Module) -> set[str]:
     return {*module._parameters, *families}
 
 
-def _param_tree(module: nn.Module, T_fn: Any, wanted: Sequence[str] | None) -> Tree:
-    tree: Tree = {name: T_fn for name in module._parameters if _is_wanted(module, name, wanted)}
+def _tree_of(module: nn.Module, own: Callable[[nn.Module], Tree]) -> Tree:
+    """Return ``own(module)`` with the trees of the submodules under their names; empty ones are left out."""
+    tree = own(module)
     for name, child in module._modules.items():
         if child is None or isinstance(child, ParameterTransform):
             continue
-        subtree = _param_tree(child, T_fn, wanted)
+        subtree = _tree_of(child, own)
         if subtree:
             tree[name] = subtree
     return tree
+
+
+def _param_tree(module: nn.Module, T_fn: Any, wanted: Sequence[str] | None) -> Tree:
+    def own(part: nn.Module) -> Tree:
+        return {name: T_fn for name in part._parameters if _is_wanted(part, name, wanted)}
+
+    return _tree_of(module, own)
 
 
 def _tau_tree(module: nn.Module) -> Tree:
-    tree: Tree = {}
-    dt = getattr(module, "dt", None)
-    if dt is not None and not isinstance(module, TWrapper | ActWrapper):
-        own = [name for name in module._parameters if _is_wanted(module, name, ("taus",))]
-        tree = {name: bitshift_tau(float(dt)) for name in own}
-    for name, child in module._modules.items():
-        subtree = {} if child is None else _tau_tree(child)
-        if subtree:
-            tree[name] = subtree
-    return tree
+    def own(part: nn.Module) -> Tree:
+        dt = getattr(part, "dt", None)
+        if dt is None or isinstance(part, TWrapper | ActWrapper):
+            return {}
+        names = [name for name in part._parameters if _is_wanted(part, name, ("taus",))]
+        return {name: bitshift_tau(float(dt)) for name in names}
+
+    return _tree_of(module, own)
 
 
 def _is_wanted(module: nn.Module, name: str, wanted: Sequence[str] | None) -> bool:
@@ -216,15 +222,10 @@ def _family_by_name(name: str) -> str | None:
 
 
 def _module_tree(module: nn.Module, entry: Callable[[nn.Module], Any], keep_empty: bool) -> Tree:
-    tree: Tree = {}
-    if not isinstance(module, TWrapper | ActWrapper):
-        function = entry(module)
-        if function is not None or keep_empty:
-            tree[""] = function
-    for name, child in module._modules.items():
-        if child is None or isinstance(child, ParameterTransform):
-            continue
-        subtree = _module_tree(child, entry, keep_empty)
-        if subtree:
-            tree[name] = subtree
-    return tree
+    def own(part: nn.Module) -> Tree:
+        if isinstance(part, TWrapper | ActWrapper):
+            return {}
+        function = entry(part)
+        return {"": function} if function is not None or keep_empty else {}
+
+    return _tree_of(module, own)
