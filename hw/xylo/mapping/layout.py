@@ -12,14 +12,14 @@ from .mapped_network import MappedNetwork
 from .skips import contents, delays, sources_of
 from .values import INPUT, Circuit, Counts, Node, Projection
 
-__all__ = ["lay_out"]
+__all__ = ["Placement", "lay_out", "place_populations", "projection_sources"]
 
 _OVERSIZE = 4
 _UNUSED_DECAY = 0.5  # dash 1, for synapses that a neuron does not have
 
 
 @dataclass(frozen=True, eq=False)
-class _Placement:
+class Placement:
     """Populations in the order of their neurons, and the range of each within its layer."""
 
     hidden: list[Node]
@@ -28,14 +28,14 @@ class _Placement:
 
     @property
     def synapses(self) -> int:
+        """Synaptic states of a hidden neuron."""
         return max((node.synapses for node in self.hidden), default=1)
 
 
 def lay_out(circuit: Circuit, chip: Chip) -> MappedNetwork:
     """Place a circuit on the chip's neurons; what does not fit is placed all the same, for the checks."""
-    carried = contents(circuit)
-    sources = [sources_of(projection.counts, carried) for projection in circuit.projections]
-    placement = _place(circuit, sources, chip)
+    sources = projection_sources(circuit)
+    placement = place_populations(circuit, chip)
     hidden, outputs = placement.hidden, placement.outputs
     nodes = [*hidden, *outputs]
     delay, early = delays(circuit)
@@ -62,7 +62,15 @@ def lay_out(circuit: Circuit, chip: Chip) -> MappedNetwork:
     )
 
 
-def _place(circuit: Circuit, sources: list[Counts], chip: Chip) -> _Placement:
+def projection_sources(circuit: Circuit) -> list[Counts]:
+    """Return for each projection the pairs (population, factor) that its weights stand for on the chip."""
+    carried = contents(circuit)
+    return [sources_of(projection.counts, carried) for projection in circuit.projections]
+
+
+def place_populations(circuit: Circuit, chip: Chip) -> Placement:
+    """Order the populations as the chip needs them, and number their neurons."""
+    sources = projection_sources(circuit)
     takes_input: set[int] = set()
     drives: set[int] = set()
     for projection, found in zip(circuit.projections, sources, strict=True):
@@ -74,7 +82,7 @@ def _place(circuit: Circuit, sources: list[Counts], chip: Chip) -> _Placement:
     roles = [Role(node.size, node.index in takes_input, node.index in drives) for node in nodes]
     hidden = [nodes[place] for place in order_populations(roles, chip)]
     outputs = [circuit.nodes[index] for index in circuit.outputs]
-    return _Placement(hidden, outputs, _ranges(hidden) | _ranges(outputs))
+    return Placement(hidden, outputs, _ranges(hidden) | _ranges(outputs))
 
 
 def _ranges(nodes: list[Node]) -> dict[int, slice]:
@@ -93,7 +101,7 @@ def is_oversized(n_hidden: int, chip: Chip) -> bool:
 class _Matrices:
     """The three weight matrices over all hidden neurons, and how much of them is used."""
 
-    def __init__(self, n_inputs: int, placement: _Placement, chip: Chip) -> None:
+    def __init__(self, n_inputs: int, placement: Placement, chip: Chip) -> None:
         self.placement = placement
         n_hidden, n_out = (sum(n.size for n in nodes) for nodes in (placement.hidden, placement.outputs))
         self.n_hidden = n_hidden
@@ -124,7 +132,7 @@ class _Matrices:
 
 
 def _weights(
-    circuit: Circuit, sources: list[Counts], placement: _Placement, chip: Chip
+    circuit: Circuit, sources: list[Counts], placement: Placement, chip: Chip
 ) -> dict[str, np.ndarray]:
     """Add every projection to the matrix that it belongs to; cut input and output weights to size."""
     matrices = _Matrices(circuit.n_inputs, placement, chip)
@@ -171,7 +179,7 @@ def _joined_synapses(nodes: list[Node], name: str, synapses: int, unused: float)
     return np.concatenate(columns)
 
 
-def _aliases(circuit: Circuit, placement: _Placement) -> tuple[tuple[int, ...], ...]:
+def _aliases(circuit: Circuit, placement: Placement) -> tuple[tuple[int, ...], ...]:
     targets: list[list[int]] = [[] for node in placement.hidden for _ in range(node.size)]
     for skip in circuit.skips:
         if circuit.nodes[skip.source].is_output or circuit.nodes[skip.target].is_output:
@@ -184,7 +192,7 @@ def _aliases(circuit: Circuit, placement: _Placement) -> tuple[tuple[int, ...], 
     return tuple(tuple(found) for found in targets)
 
 
-def _population(node: Node, placement: _Placement) -> Population:
+def _population(node: Node, placement: Placement) -> Population:
     place = placement.ranges[node.index]
     return Population(node.path, "output" if node.is_output else "hidden", place.start, place.stop)
 

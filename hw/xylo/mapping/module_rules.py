@@ -134,6 +134,7 @@ def _read_neurons(
         synaptic_bias=np.zeros_like(decay_syn),
         dt=float(module.dt),
         max_spikes=float(torch.as_tensor(module.max_spikes_per_dt).max()),
+        hop_delay=bool(module.hop_delay),
     )
     events = reader.add_node(node)
     _connect(reader, node, inputs, values)

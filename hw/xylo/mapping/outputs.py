@@ -62,6 +62,9 @@ def _check_output_roles(reader: "Reader") -> None:
                 fix = "Give the outputs a LinearTorch and a LIFTorch of their own."
                 reader.refuse("outputs drive neurons", nodes[population].path, projection.path, "none", fix)
     for node in nodes:
+        if node.is_output and node.hop_delay:
+            fix = "Set hop_delay in neurons that drive others alone: the chip's outputs leave it at once."
+            reader.refuse("hop delay of outputs", node.path, "1 step", "0 steps", fix)
         if node.is_output and node.synapses > 1:
             fix = "Give the last layer one synapse for each neuron."
             reader.refuse("synapses per output neuron", node.path, node.synapses, 1, fix)

@@ -44,15 +44,16 @@ def sources_of(counts: Counts, carried: list[dict[int, int]]) -> Counts:
 def delays(circuit: Circuit) -> tuple[list[int], list[str]]:
     """Return each population's delay against the network in torch, and where paths of unequal length meet.
 
-    In torch an event passes all layers in the step in which it arises; on the chip each hop from one
-    population to the next takes one step. The first populations have delay 0.
+    In torch an event passes all layers in the step in which it arises, unless its neurons have a hop delay;
+    on the chip each hop from one population to the next takes one step. The first populations have delay 0.
     """
     delay = [0] * len(circuit.nodes)
+    hop = [0 if node.hop_delay else 1 for node in circuit.nodes]
     forward = [projection for projection in circuit.projections if not projection.recurrent]
     for projection in sorted(forward, key=lambda projection: projection.target):
         for population, _ in projection.counts:
             if population != INPUT:
-                delay[projection.target] = max(delay[projection.target], delay[population] + 1)
+                delay[projection.target] = max(delay[projection.target], delay[population] + hop[population])
     notes = [note for projection in forward for note in _early_arrivals(projection, circuit, delay)]
     notes += _early_outputs(circuit, delay)
     return delay, list(dict.fromkeys(notes))
@@ -75,7 +76,8 @@ def _early_arrivals(projection: Projection, circuit: Circuit, delay: list[int]) 
             source, early = "the network's input", delay[target.index]
         else:
             source = circuit.nodes[population].path
-            early = delay[target.index] - 1 - delay[population]
+            hop = 0 if circuit.nodes[population].hop_delay else 1
+            early = delay[target.index] - hop - delay[population]
         if early > 0:
             steps = "step" if early == 1 else "steps"
             notes.append(

@@ -109,6 +109,8 @@ class Node:
     is_output: bool = False
     max_spikes: float = float("inf")
     """Events per step that the module allows a neuron."""
+    hop_delay: bool = False
+    """Whether the network itself delays these events by the step that a hop takes on the chip."""
 
 
 @dataclass(frozen=True, eq=False)

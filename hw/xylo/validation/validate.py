@@ -166,6 +166,7 @@ def _net_events(net: nn.Module, counts: np.ndarray, paths: set[str]) -> dict[str
         if callable(reset):
             reset()
         if isinstance(module, LIFBaseTorch) and _module_path(name) in paths:
+            module.register_forward_pre_hook(_start_recording)
             module.register_forward_hook(_keep(events, _module_path(name)))
     precision = next((t.dtype for t in copied.state_dict().values() if t.is_floating_point()), torch.float32)
     with torch.no_grad():
@@ -182,9 +183,13 @@ def _module_path(name: str) -> str:
     return bare_path(".".join(parts))
 
 
+def _start_recording(module: Any, _arguments: Any) -> None:
+    module._record = True  # Events as they arise; a module's output may have a hop delay.
+
+
 def _keep(events: dict[str, np.ndarray], path: str) -> Any:
-    def hook(_module: nn.Module, _arguments: Any, output: Any) -> None:
-        spikes = output[0] if isinstance(output, tuple) else output
+    def hook(module: Any, _arguments: Any, _output: Any) -> None:
+        spikes = module._record_dict["spikes"]
         events[path] = np.rint(spikes.detach().cpu().numpy()).astype(np.int64)
 
     return hook

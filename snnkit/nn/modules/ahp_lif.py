@@ -69,8 +69,9 @@ class aLIFTorch(LIFBaseTorch):  # noqa: N801 - Rockpool's public name
     def forward(self, data: Tensor) -> Tensor:
         """Evolve over ``(batch, time, N * S)``; return the events ``(batch, time, N)``."""
         data, _ = self._auto_batch(data)
+        before = self._initial_state(len(data))
         spikes, state, self._record_dict = functional.lif(
-            data, self._initial_state(len(data)), self._dynamics(), self._noise(data), self._record
+            data, before, self._dynamics(), self._noise(data), self._record
         )
         self._keep_states(**state._asdict())
-        return spikes
+        return self._sent(spikes, before)

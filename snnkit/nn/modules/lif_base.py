@@ -66,6 +66,9 @@ class LIFBaseTorch(TorchModule):
         spiking_input: whether the input consists of events.
         spiking_output: whether the output consists of events.
         retain_torch_api: behave towards the caller as a plain torch module.
+        hop_delay: whether events leave the module one step after they arise, as they do from one layer of a
+            Xylo to the next; see :func:`snnkit.nn.hop_delays.with_hop_delays`. Recurrent weights, states
+            and recordings stay as they are.
 
     Raises:
         ShapeError: the input channels do not divide evenly among the neurons; a value has another shape.
@@ -73,7 +76,7 @@ class LIFBaseTorch(TorchModule):
             threshold that is not above 0, a negative time constant.
     """
 
-    _optional_attributes = frozenset((*LEAK_ATTRIBUTES, "w_rec"))
+    _optional_attributes = frozenset((*LEAK_ATTRIBUTES, "w_rec", "hop_delay"))
 
     # Assigned as declarations, read as values: see TorchModule.
     bias: Any
@@ -88,6 +91,7 @@ class LIFBaseTorch(TorchModule):
     learning_window: Any
     spike_generation_fn: Any
     max_spikes_per_dt: Any
+    hop_delay: Any = False
 
     def __init__(  # noqa: PLR0917 - Rockpool's order of arguments
         self,
@@ -112,6 +116,7 @@ class LIFBaseTorch(TorchModule):
         spiking_input: bool = True,
         spiking_output: bool = True,
         retain_torch_api: bool = False,
+        hop_delay: bool = False,
     ) -> None:
         where = type(self).__name__
         size_in, neurons = neuron_layout(shape, where)
@@ -131,6 +136,8 @@ class LIFBaseTorch(TorchModule):
         self.learning_window = simulation_constant(learning_window, "learning_window", where)
         self.spike_generation_fn = SimulationParameter(spike_function(spike_generation_fn))
         self.max_spikes_per_dt = simulation_constant(max_spikes_per_dt, "max_spikes_per_dt", where)
+        if as_number(hop_delay):
+            self.hop_delay = True
 
     def _declare_recurrence(
         self, has_rec: bool, w_rec: Any, weight_init_func: Callable[[tuple[int, ...]], Tensor]
@@ -192,6 +199,9 @@ class LIFBaseTorch(TorchModule):
                 f"{type(self).__name__}: leak_mode cannot change from {self.leak_mode!r} to {value!r}, as "
                 "other leaks would have to become parameters. Build a new module with the other leak_mode."
             )
+        elif name == "hop_delay":
+            # Declared where it is used alone: other modules' files stay as they were.
+            value = SimulationParameter(bool(as_number(value)))
         elif name in LEAK_ATTRIBUTES and "bias" in self.__dict__.get("_registry", {}):
             mode = LEAK_ATTRIBUTES[name]
             if mode.family != self.leak_mode:
@@ -215,6 +225,12 @@ class LIFBaseTorch(TorchModule):
 
     def _initial_state(self, batch: int) -> LIFState:
         return LIFState(*self._states_for(batch, "vmem", "isyn", "spikes"))
+
+    def _sent(self, spikes: Tensor, before: LIFState) -> Tensor:
+        """Return ``spikes`` (batch, time, N) in the steps in which other layers receive them."""
+        if not self.hop_delay:
+            return spikes
+        return torch.cat((before.spikes[:, None], spikes), dim=1)[:, :-1]
 
     def _noise(self, data: Tensor) -> Tensor | None:
         shape = (*data.shape[:2], self.n_neurons)
