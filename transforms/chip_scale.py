@@ -1,6 +1,5 @@
 """The joint transform behind ``for_chip``: all that meets in a neuron is rounded under its one scale."""
 
-import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,7 +24,7 @@ from .scaling import (
     quantise_threshold,
     quantise_weights,
 )
-from .wrappers import TWrapper, core_of
+from .wrappers import TWrapper, core_of, with_values
 
 __all__ = ["ChipMember", "ChipPopulation", "Layer"]
 
@@ -87,7 +86,7 @@ class ChipPopulation:
         """Return scale ``(N,)``, membrane bias with all that is folded in ``(N,)``, dashes ``(N, S)``."""
         neurons, synapses = _layout(self._module)
         own = before[self.path]
-        dash_syn = dash_for_decay(_with_values(self._module, own).beta, self.chip).expand(neurons, synapses)
+        dash_syn = dash_for_decay(with_values(self._module, own).beta, self.chip).expand(neurons, synapses)
         bias = own["bias"].to(torch.float64).expand(neurons)
         for layer in self.layers:
             if layer.bias is not None:
@@ -200,20 +199,10 @@ def _layout(module: LIFTorch | aLIFTorch) -> tuple[int, int]:
     return module.n_neurons, module.n_synapses
 
 
-def _with_values(module: nn.Module, values: Mapping[str, Tensor]) -> Any:
-    """Return a shallow copy of a module that holds other parameters, to read what it derives from them."""
-    shadow = copy.copy(module)
-    shadow.__dict__["_parameters"] = {
-        name: values.get(name, value) for name, value in module._parameters.items()
-    }
-    shadow.__dict__["_buffers"] = {name: values.get(name, value) for name, value in module._buffers.items()}
-    return shadow
-
-
 def _snapped_leaks(module: Any, own: Mapping[str, Tensor], chip: Chip) -> dict[str, Any]:
     """Return the leaks, in the module's own leak mode, whose decays are exact bit shifts."""
     mode = LEAK_MODES[module.leak_mode]
-    shadow = _with_values(module, own)
+    shadow = with_values(module, own)
     snapped = {
         name: _leak_of(dash_for_decay(decay, chip), module.leak_mode, module.dt)
         for name, decay in ((mode.membrane, shadow.alpha), (mode.synapse, shadow.beta))

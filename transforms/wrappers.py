@@ -21,7 +21,7 @@ from snnkit.utilities.errors import ConfigurationError, ShapeError, unknown_key_
 from .base import ParameterTransform
 from .modes import deterministic_transforms, is_deterministic
 
-__all__ = ["ActWrapper", "ModuleValues", "TWrapper", "core_of", "own_tensors"]
+__all__ = ["ActWrapper", "ModuleValues", "TWrapper", "core_of", "own_tensors", "with_values"]
 
 Transform = Callable[[Tensor], Tensor]
 JointTransform = Callable[[dict[str, Any]], Mapping[str, Any]]
@@ -46,6 +46,16 @@ def own_tensors(module: nn.Module) -> dict[str, Tensor]:
         if value is not None and name in registry and registry[name].kind == "SimulationParameter":
             found[name] = value
     return found
+
+
+def with_values(module: nn.Module, values: Mapping[str, Tensor]) -> Any:
+    """Return a shallow copy of a module that holds other parameters, to read what it derives from them."""
+    shadow = copy.copy(module)
+    shadow.__dict__["_parameters"] = {
+        name: values.get(name, value) for name, value in module._parameters.items()
+    }
+    shadow.__dict__["_buffers"] = {name: values.get(name, value) for name, value in module._buffers.items()}
+    return shadow
 
 
 class ModuleValues(dict[str, Any]):

@@ -55,6 +55,22 @@ class Chip:
     output_event_cap: int = 1
     max_alias_targets: int = 1
 
+    def with_weight_bits(self, bits: int) -> "Chip":
+        """Return this chip with weights of fewer bits than it has: 2 to ``weight_bits``, 8 in the table.
+
+        What it is given to (``chip_exact``, ``for_chip``, ``deploy``) then uses integers up to
+        ``2**(bits - 1) - 1`` only, which the chip itself holds all the same.
+
+        Raises:
+            ConfigurationError: another number of bits.
+        """
+        if bits not in range(2, self.weight_bits + 1):
+            raise ConfigurationError(
+                f"{self.title} ({self.name}) has weights of {self.weight_bits} bits; {bits!r} is not possible: "
+                f"choose 2 to {self.weight_bits}."
+            )
+        return replace(self, weight_bits=bits)
+
     @property
     def max_recurrent_weights(self) -> int:
         """Recurrent weights that one synapse bank holds."""

@@ -16,7 +16,7 @@ from snnkit.utilities.errors import DataError, ShapeError
 
 from ..mapping.values import Circuit
 
-__all__ = ["Calibration", "Readout", "module_path", "summed_events"]
+__all__ = ["Calibration", "Readout", "module_path", "module_paths", "summed_events"]
 
 Readout = Callable[[np.ndarray], np.ndarray]
 """Takes outputs ``(batch, time, Nout)`` and returns the class of each sample, ``(batch,)``."""
@@ -76,7 +76,7 @@ class Calibration:
         answers = None if labels is None else np.asarray(torch.as_tensor(labels).cpu())
         if answers is not None and answers.shape != (len(data),):
             raise DataError(f"{len(data)} calibration samples need {len(data)} labels, not {answers.shape}.")
-        paths = _module_paths(net, circuit)
+        paths = module_paths(net, circuit)
         quiet, limited = quiet_copy(net), _limited(quiet_copy(net), circuit, paths, chip)
         outputs: list[np.ndarray] = []
         peaks: dict[str, Tensor] = {}
@@ -133,7 +133,7 @@ def module_path(path: str) -> str:
     return bare_path(".".join(parts))
 
 
-def _module_paths(net: nn.Module, circuit: Circuit) -> dict[str, str]:
+def module_paths(net: nn.Module, circuit: Circuit) -> dict[str, str]:
     """Return for each population where its module stands in the network.
 
     A wrapped network's graph holds copies of its modules: these are known by their path.

@@ -22,7 +22,22 @@ from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 from ..mapping.mapped_network import MappedNetwork
 from ..specification.core import Specification
 
-__all__ = ["QuantisedNetwork", "quantise"]
+__all__ = ["Integers", "QuantisedNetwork", "integers_of", "quantise"]
+
+
+@dataclass(frozen=True, eq=False)
+class Integers:
+    """The integers of a program before they are a specification, and the scales they were made with.
+
+    Attributes:
+        arrays: keyword arguments of :meth:`Specification.create`; those of arrays alone.
+        scale: (Nhid,) float64, state units per float unit.
+        scale_out: (Nout,).
+    """
+
+    arrays: dict[str, np.ndarray]
+    scale: np.ndarray
+    scale_out: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +83,24 @@ def quantise(
             the network.
     """
     plan = plan or ScalePlan()
+    found = integers_of(mapped, plan, scales)
+    specification = Specification.create(
+        chip=mapped.chip,
+        **found.arrays,
+        weight_shift_in=plan.weight_shift_in,
+        weight_shift_rec=plan.weight_shift_rec,
+        weight_shift_out=plan.weight_shift_out,
+        aliases=mapped.aliases,
+        dt=mapped.dt,
+        populations=mapped.populations,
+    )
+    return QuantisedNetwork(specification, found.scale, found.scale_out)
+
+
+def integers_of(
+    mapped: MappedNetwork, plan: ScalePlan, scales: Mapping[str, Tensor] | None = None
+) -> Integers:
+    """Return the integers of a mapped network; see :func:`quantise`."""
     chip = mapped.chip
     peaks = _by_neuron(mapped, plan.peaks, "peaks")
     hidden = _hidden_layer(mapped, plan, peaks.get("hidden"))
@@ -77,28 +110,22 @@ def quantise(
     scale_out = given.get("output", _scales(output, plan, chip))
     n_receiving = mapped.weights_in.shape[1]
     dash_syn = _dashes(mapped.decay_syn, chip)
-    specification = Specification.create(
-        chip=chip,
-        weights_in=_integers(mapped.weights_in, scale[:n_receiving], plan.weight_shift_in, chip),
-        weights_rec=_integers(mapped.weights_rec, scale, plan.weight_shift_rec, chip),
-        weights_out=_integers(mapped.weights_out, scale_out, plan.weight_shift_out, chip),
-        dash_mem=_dashes(mapped.decay_mem, chip),
-        dash_syn=dash_syn[:, 0],
-        dash_syn_2=dash_syn[:, 1] if mapped.n_synapses == 2 else None,
-        dash_mem_out=_dashes(mapped.decay_mem_out, chip),
-        dash_syn_out=_dashes(mapped.decay_syn_out, chip),
-        threshold=_thresholds(hidden.threshold, scale, chip),
-        threshold_out=_thresholds(output.threshold, scale_out, chip),
-        bias=_biases(hidden, scale, chip),
-        bias_out=_biases(output, scale_out, chip),
-        weight_shift_in=plan.weight_shift_in,
-        weight_shift_rec=plan.weight_shift_rec,
-        weight_shift_out=plan.weight_shift_out,
-        aliases=mapped.aliases,
-        dt=mapped.dt,
-        populations=mapped.populations,
-    )
-    return QuantisedNetwork(specification, scale.numpy(), scale_out.numpy())
+    arrays = {
+        "weights_in": _integers(mapped.weights_in, scale[:n_receiving], plan.weight_shift_in, chip),
+        "weights_rec": _integers(mapped.weights_rec, scale, plan.weight_shift_rec, chip),
+        "weights_out": _integers(mapped.weights_out, scale_out, plan.weight_shift_out, chip),
+        "dash_mem": _dashes(mapped.decay_mem, chip),
+        "dash_syn": dash_syn[:, 0],
+        "dash_mem_out": _dashes(mapped.decay_mem_out, chip),
+        "dash_syn_out": _dashes(mapped.decay_syn_out, chip),
+        "threshold": _thresholds(hidden.threshold, scale, chip),
+        "threshold_out": _thresholds(output.threshold, scale_out, chip),
+        "bias": _biases(hidden, scale, chip),
+        "bias_out": _biases(output, scale_out, chip),
+    }
+    if mapped.n_synapses == 2:
+        arrays["dash_syn_2"] = dash_syn[:, 1]
+    return Integers(arrays, scale.numpy(), scale_out.numpy())
 
 
 def _hidden_layer(mapped: MappedNetwork, plan: ScalePlan, peak: Tensor | None) -> _Layer:

@@ -1,14 +1,15 @@
 """A specification as the flat arrays that the kernels run."""
 
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from snnkit.utilities.chips import get_chip
+from snnkit.utilities.chips import Chip, get_chip
 
-from ..specification.core import Specification
+from ..specification.core import ARRAYS, SHIFTS, Specification
 
-__all__ = ["WIDTH", "Connections", "Layer", "Program", "compile_program", "padded"]
+__all__ = ["WIDTH", "Connections", "Layer", "Program", "compile_program", "padded", "program_of"]
 
 WIDTH = 32
 """Numbers that one vector instruction of the kernels takes: samples, or neighbouring neurons."""
@@ -73,25 +74,36 @@ def padded(size: int) -> int:
 
 def compile_program(spec: Specification) -> Program:
     """Flatten ``spec``; nothing of it is judged here."""
-    chip = get_chip(spec.chip)
-    n, n_out = padded(spec.n_hidden), padded(spec.n_out)
-    silent = spec.n_hidden - spec.weights_out.shape[0]
-    weights_out = np.pad(spec.weights_out, ((silent, 0), (0, 0)))[:, :, None]
-    dash_syn = np.stack([spec.dash_syn, spec.dash_syn_2])[: spec.n_synapses]
-    targets = [np.asarray(row, np.int32) for row in spec.aliases]
+    return program_of(
+        get_chip(spec.chip),
+        {name: getattr(spec, name) for name in (*ARRAYS, *SHIFTS)},
+        spec.aliases,
+    )
+
+
+def program_of(chip: Chip, values: Mapping[str, Any], aliases: Sequence[Sequence[int]]) -> Program:
+    """Flatten the arrays and shifts of a specification, given by name."""
+    n_hidden, n_synapses = len(values["threshold"]), values["weights_in"].shape[2]
+    n, n_out = padded(n_hidden), padded(len(values["threshold_out"]))
+    silent = n_hidden - values["weights_out"].shape[0]
+    weights_out = np.pad(values["weights_out"], ((silent, 0), (0, 0)))[:, :, None]
+    dash_syn = np.stack([values[name] for name in ("dash_syn", "dash_syn_2")[:n_synapses]])
+    targets = [np.asarray(row, np.int32) for row in aliases]
     return Program(
         version=chip.core_version,
-        has_bias=bool(spec.bias.any() or spec.bias_out.any()),
-        inputs=_connections(spec.weights_in, spec.weight_shift_in, n),
-        recurrent=_connections(spec.weights_rec, spec.weight_shift_rec, n),
-        outputs=_connections(weights_out, spec.weight_shift_out, n_out),
-        hidden=_layer(chip.hidden_event_cap, dash_syn, spec.dash_mem, spec.bias, spec.threshold),
+        has_bias=bool(values["bias"].any() or values["bias_out"].any()),
+        inputs=_connections(values["weights_in"], values["weight_shift_in"], n),
+        recurrent=_connections(values["weights_rec"], values["weight_shift_rec"], n),
+        outputs=_connections(weights_out, values["weight_shift_out"], n_out),
+        hidden=_layer(
+            chip.hidden_event_cap, dash_syn, values["dash_mem"], values["bias"], values["threshold"]
+        ),
         output=_layer(
             chip.output_event_cap,
-            spec.dash_syn_out[None],
-            spec.dash_mem_out,
-            spec.bias_out,
-            spec.threshold_out,
+            values["dash_syn_out"][None],
+            values["dash_mem_out"],
+            values["bias_out"],
+            values["threshold_out"],
         ),
         alias_first=_offsets([len(row) for row in targets]),
         alias_target=np.concatenate([*targets, np.zeros(0, np.int32)]),
