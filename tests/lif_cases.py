@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 import torch
+from hypothesis import strategies as st
 
 from snnkit.nn import functional
 from snnkit.nn.backend import use_backend
-from snnkit.nn.functional import LIFDynamics, LIFState, SpikeGeneration
+from snnkit.nn.functional import Adaptation, LIFDynamics, LIFState, SpikeGeneration
 from snnkit.nn.surrogates import PeriodicExponential, StepPWL
 
 NAMES = ("data", "vmem", "isyn", "spikes", "alpha", "beta", "bias", "threshold", "w_rec", "noise")
@@ -24,6 +25,7 @@ class Case:
     threshold: str = "vector"
     recurrent: bool = False
     noisy: bool = False
+    adaptive: bool = False
     periodic: bool = False
     cap: float = 2.0**16
     window: float = 0.5
@@ -52,15 +54,40 @@ class Case:
             "w_rec": uniform(-0.3, 0.3, N, N * S) if self.recurrent else None,
             "noise": uniform(-0.1, 0.1, B, T, N) if self.noisy else None,
         }
+        if self.adaptive:
+            values["iahp"] = uniform(-0.3, 0.2, B, N)
+            values["w_ahp"] = uniform(-0.6, 0.1, *shapes[self.alpha])
+            values["gamma"] = uniform(0.3, 0.9, *shapes[self.bias])
         return {name: None if v is None else v.requires_grad_() for name, v in values.items()}
 
     def arguments(self, values):
         """Return the arguments of ``functional.lif``."""
         function = (PeriodicExponential if self.periodic else StepPWL).apply
         spike = SpikeGeneration(values["threshold"], function, self.window, self.cap)
-        dynamics = LIFDynamics(values["alpha"], values["beta"], values["bias"], spike, values["w_rec"])
-        state = LIFState(values["vmem"], values["isyn"], values["spikes"])
+        own = Adaptation(values["w_ahp"], values["gamma"]) if self.adaptive else None
+        dynamics = LIFDynamics(values["alpha"], values["beta"], values["bias"], spike, values["w_rec"], own)
+        state = LIFState(values["vmem"], values["isyn"], values["spikes"], values.get("iahp"))
         return values["data"], state, dynamics, values["noise"]
+
+
+CASES = st.builds(
+    Case,
+    batch=st.integers(1, 4),
+    steps=st.integers(1, 30),
+    neurons=st.integers(1, 40),
+    synapses=st.integers(1, 5),
+    alpha=st.sampled_from(["scalar", "vector"]),
+    beta=st.sampled_from(["scalar", "row", "matrix"]),
+    bias=st.sampled_from(["scalar", "vector"]),
+    threshold=st.sampled_from(["scalar", "vector"]),
+    noisy=st.booleans(),
+    periodic=st.booleans(),
+    cap=st.sampled_from([1.0, 3.0, 2.0**16]),
+    window=st.sampled_from([0.3, 0.5, 2.0]),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    seed=st.integers(0, 10**6),
+)
+READOUTS = st.sampled_from(["all", "record", "spikes", "vmem", "isyn"])
 
 
 def run(case, backend, readout, values=None):
@@ -69,6 +96,8 @@ def run(case, backend, readout, values=None):
     with use_backend(backend):
         spikes, final, record = functional.lif(*case.arguments(values), record=readout == "record")
     outputs = {"spikes": spikes, "vmem": final.vmem, "isyn": final.isyn, "last": final.spikes}
+    if final.iahp is not None:
+        outputs["iahp"] = final.iahp
     outputs |= {f"record {name}": course for name, course in record.items()}
     generator = torch.Generator().manual_seed(case.seed + 1)
     weights = {name: torch.randn(o.shape, generator=generator).to(o.dtype) for name, o in outputs.items()}

@@ -4,14 +4,15 @@
 ``auto``       Compiled kernels where they cover the call (:mod:`snnkit.nn.kernels.coverage`), else ``torch``.
                The default.
 ``numba``      Compiled kernels; :class:`BackendError` says why where they do not cover a call.
-``torch``      Torch's operations: for training one autograd node per sequence where the surrogate is one of
-               ours, else the plain loop.
+``torch``      Torch's operations: for training one autograd node per sequence of LIF neurons with one of our
+               surrogates and no adaptation, else the plain loop.
 ``reference``  The plain loop of torch operations, always. It defines what the others compute.
 =============  ==============================================================================================
 
-Kernels cover LIF neurons with StepPWL or PeriodicExponential, in float32 and float64 on the CPU. They do not
-cover adaptation (aLIFTorch), surrogates of the user's own, other types and devices, ``torch.func`` transforms
-and ``torch.compile``. Gradients of gradients are computed by the ``torch`` backend from the same inputs.
+Kernels cover LIFTorch, LIFBitshiftTorch, aLIFTorch and LIFNeuronTorch with StepPWL or PeriodicExponential,
+and ExpSynTorch, in float32 and float64 on the CPU. They do not cover surrogates of the user's own, other
+types and devices, ``torch.func`` transforms and ``torch.compile``. Gradients of gradients are computed on
+torch's operations from the same inputs.
 
 ``SNNKIT_BACKEND`` in the environment sets the backend with which a process starts.
 """

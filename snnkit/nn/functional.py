@@ -16,9 +16,10 @@ from torch import Tensor
 
 from snnkit.nn.backend import get_backend, kernels_wanted
 from snnkit.nn.delta_modulation import delta_modulate
-from snnkit.nn.lif_paths import has_known_surrogate, lif_compiled, lif_single_node, reason_against_kernels
+from snnkit.nn.lif_paths import has_single_node, lif_compiled, lif_single_node, reason_against_kernels
 from snnkit.nn.lif_sequence import sum_synapses, without_single_synapse
 from snnkit.nn.lif_types import Adaptation, LIFDynamics, LIFState, SpikeGeneration
+from snnkit.nn.single_state import exp_synapse, lif_neuron
 from snnkit.utilities.errors import ShapeError
 
 __all__ = [
@@ -97,7 +98,7 @@ def lif(
     data = _floating(data, state.vmem)
     if kernels_wanted(reason_against_kernels(data, state, dynamics, noise)):
         return lif_compiled(data, state, dynamics, noise, record)
-    if torch.is_grad_enabled() and get_backend() != "reference" and has_known_surrogate(dynamics):
+    if torch.is_grad_enabled() and get_backend() != "reference" and has_single_node(dynamics):
         return lif_single_node(data, state, dynamics, noise, record)
     return lif_reference(data, state, dynamics, noise, record)
 
@@ -173,69 +174,6 @@ def _lif_steps(
         outputs.append(spikes)
         trace.add(vmem=vmem, isyn=isyn, irec=irec, iahp=iahp)
     return torch.stack(outputs, 1), LIFState(vmem, isyn, spikes, iahp)
-
-
-def lif_neuron(
-    data: Tensor,
-    vmem: Tensor,
-    alpha: Tensor,
-    bias: Tensor,
-    spike: SpikeGeneration,
-    *,
-    noise: Tensor | None = None,
-    record: bool = False,
-) -> tuple[Tensor, Tensor, Record]:
-    """Run leaky integrate-and-fire neurons without synapses.
-
-    In each step ``vmem = alpha vmem + x + noise + bias``; ``n = spike(vmem)``; ``vmem -= n * threshold``.
-
-    Args:
-        data: Input ``(B, T, N)``.
-        vmem: Membrane potential before the first step, ``(B, N)``.
-        alpha: Membrane decay per step, ``(N,)`` or ``()``.
-        bias: ``(N,)`` or ``()``.
-        spike: Threshold and surrogate.
-        noise: ``(B, T, N)`` or None.
-        record: Return the course of ``vmem`` (after reset).
-
-    Returns:
-        Events ``(B, T, N)``, the last membrane potential, and the record (empty unless asked for).
-    """
-    _check_steps(data)
-    drive = data if noise is None else data + noise
-    trace = _Trace(record)
-    outputs = []
-    for current in drive.unbind(1):
-        vmem = vmem * alpha + current + bias
-        spikes = spike(vmem)
-        vmem = vmem - spikes * spike.threshold
-        outputs.append(spikes)
-        trace.add(vmem=vmem)
-    spikes = torch.stack(outputs, 1)
-    return spikes, vmem, trace.stacked() | ({"spikes": spikes} if record else {})
-
-
-def exp_synapse(
-    data: Tensor, isyn: Tensor, beta: Tensor, noise: Tensor | None = None
-) -> tuple[Tensor, Tensor]:
-    """Run exponential synapses: ``isyn = (isyn + x + noise) * beta`` in each step.
-
-    Args:
-        data: Input ``(B, T, N)``.
-        isyn: Synaptic current before the first step, ``(B, N)``.
-        beta: Decay per step, ``(N,)`` or ``()``.
-        noise: ``(B, T, N)`` or None.
-
-    Returns:
-        The currents ``(B, T, N)`` after each step, and the last one ``(B, N)``.
-    """
-    _check_steps(data)
-    drive = data if noise is None else data + noise
-    outputs = []
-    for current in drive.unbind(1):
-        isyn = (isyn + current) * beta
-        outputs.append(isyn)
-    return torch.stack(outputs, 1), isyn
 
 
 def rate(

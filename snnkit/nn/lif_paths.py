@@ -3,45 +3,76 @@
 import torch
 from torch import Tensor
 
+from snnkit.nn.kernels.alif_function import FusedALIF
 from snnkit.nn.kernels.coverage import reason_against, surrogate_of
 from snnkit.nn.kernels.lif_function import FusedLIF, LIFOptions
 from snnkit.nn.lif_sequence import LIFSequence, without_single_synapse
-from snnkit.nn.lif_types import LIFDynamics, LIFState
+from snnkit.nn.lif_types import LIFDynamics, LIFState, SpikeGeneration
 
-__all__ = ["has_known_surrogate", "lif_compiled", "lif_single_node", "reason_against_kernels"]
+__all__ = [
+    "OTHER_SURROGATE",
+    "has_known_surrogate",
+    "has_single_node",
+    "lif_compiled",
+    "lif_single_node",
+    "reason_against_kernels",
+]
+
+OTHER_SURROGATE = "the neurons have a surrogate that is not StepPWL or PeriodicExponential"
 
 
-def has_known_surrogate(dynamics: LIFDynamics) -> bool:
-    """Whether surrogate and dynamics are those of the faster ways: ours, and no adaptation."""
-    spike = dynamics.spike
+def has_known_surrogate(spike: SpikeGeneration) -> bool:
+    """Whether the surrogate is one of ours, with numbers for its constants: what the faster ways can do."""
     numbers = not isinstance(spike.window, Tensor) and not isinstance(spike.max_spikes, Tensor)
-    return dynamics.adaptation is None and surrogate_of(spike.function) is not None and numbers
+    return surrogate_of(spike.function) is not None and numbers
+
+
+def has_single_node(dynamics: LIFDynamics) -> bool:
+    """Whether torch's operations can run as one autograd node: a surrogate of ours, and no adaptation."""
+    return dynamics.adaptation is None and has_known_surrogate(dynamics.spike)
 
 
 def reason_against_kernels(
     data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None
 ) -> str | None:
     """Say why compiled kernels do not cover the call, or None."""
-    if not has_known_surrogate(dynamics):
-        return "the neurons have adaptation, or a surrogate that is not StepPWL or PeriodicExponential"
+    if not has_known_surrogate(dynamics.spike):
+        return OTHER_SURROGATE
+    return reason_against(_inputs(data, state, dynamics, noise))
+
+
+def _inputs(
+    data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None
+) -> tuple[Tensor | None, ...]:
+    """Return the tensors that FusedLIF takes or, with adaptation, FusedALIF."""
     constants = (dynamics.alpha, dynamics.beta, dynamics.bias, dynamics.spike.threshold, dynamics.w_rec)
-    return reason_against((data, *state[:3], *constants, noise))
+    if not _adapts(state, dynamics):
+        return (data, *state[:3], *constants, noise)
+    return (data, *state, *constants, *(dynamics.adaptation or ()), noise)
+
+
+def _adapts(state: LIFState, dynamics: LIFDynamics) -> bool:
+    return dynamics.adaptation is not None and state.iahp is not None
 
 
 def lif_compiled(
     data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None, record: bool
 ) -> tuple[Tensor, LIFState, dict[str, Tensor]]:
     """Run the compiled kernels."""
-    spike, w_rec = dynamics.spike, dynamics.w_rec
-    inputs = (data, *state[:3], dynamics.alpha, dynamics.beta, dynamics.bias, spike.threshold, w_rec, noise)
+    spike = dynamics.spike
+    inputs = _inputs(data, state, dynamics, noise)
     train = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
     surrogate = surrogate_of(spike.function)
     options = LIFOptions(surrogate, float(spike.window), float(spike.max_spikes), record, train)
-    spikes, vmem, isyn, potentials, charges = FusedLIF.apply(*inputs, options)
-    final = LIFState(vmem, isyn, spikes[:, -1])
+    if not _adapts(state, dynamics):
+        spikes, vmem, isyn, *courses = FusedLIF.apply(*inputs, options)
+        final = LIFState(vmem, isyn, spikes[:, -1])
+    else:
+        spikes, vmem, isyn, iahp, *courses = FusedALIF.apply(*inputs, options)
+        final = LIFState(vmem, isyn, spikes[:, -1], iahp)
     if not record:
         return spikes, final, {}
-    return spikes, final, _record_of_courses(state, dynamics, (spikes, potentials, charges))
+    return spikes, final, _record_of_courses(state, dynamics, (spikes, *courses))
 
 
 def lif_single_node(
@@ -65,13 +96,14 @@ def lif_single_node(
 
 
 def _record_of_courses(
-    state: LIFState, dynamics: LIFDynamics, courses: tuple[Tensor, Tensor, Tensor]
+    state: LIFState, dynamics: LIFDynamics, courses: tuple[Tensor, ...]
 ) -> dict[str, Tensor]:
-    """Return the record from spikes, potentials before reset and charges before their leak."""
-    spikes, potentials, charges = courses
+    """Return the record from spikes, potentials before reset, charges before their leak, and iahp if any."""
+    spikes, potentials, charges, *iahp = courses
     isyn = charges * dynamics.beta
     irec = torch.zeros_like(isyn)
     if dynamics.w_rec is not None:
         irec = (torch.cat([state.spikes[:, None], spikes[:, :-1]], 1) @ dynamics.w_rec).view_as(isyn)
     vmem = potentials - spikes * dynamics.spike.threshold
-    return {"vmem": vmem, "isyn": isyn, "irec": irec, "spikes": spikes}
+    adaptation = dict(zip(("iahp",), iahp, strict=False))
+    return {"vmem": vmem, "isyn": isyn, "irec": irec, **adaptation, "spikes": spikes}

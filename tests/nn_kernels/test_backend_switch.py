@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from snnkit.nn import backend, functional
 from snnkit.nn.backend import BackendError, get_backend, set_backend, use_backend
 from snnkit.nn.kernels import launch, lif_function
-from snnkit.nn.modules import LIFTorch, aLIFTorch
+from snnkit.nn.modules import ExpSynTorch, LIFNeuronTorch, LIFTorch, aLIFTorch
 from snnkit.utilities.compilation import disk_cached, told_if_slow
 from snnkit.utilities.errors import ConfigurationError
 
@@ -96,8 +96,10 @@ def own_surrogate(v, threshold, window, most):
 def not_covered():
     data = torch.ones(2, 8, 3)
     return {
-        "adaptation": (aLIFTorch(3), data),
         "surrogate": (LIFTorch(3, spike_generation_fn=own_surrogate), data),
+        "surrogate and adaptation": (aLIFTorch(3, spike_generation_fn=own_surrogate), data),
+        "surrogate without synapses": (LIFNeuronTorch(3, spike_generation_fn=own_surrogate), data),
+        "synapses in bfloat16": (ExpSynTorch(3).to(torch.bfloat16), data.bfloat16()),
         "bfloat16": (LIFTorch(3).to(torch.bfloat16), data.bfloat16()),
         "several types": (LIFTorch(3), data.double()),
     }

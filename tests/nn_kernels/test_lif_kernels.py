@@ -3,33 +3,13 @@
 import pytest
 import torch
 from hypothesis import given, settings
-from hypothesis import strategies as st
-from lif_cases import Case, assert_gradients_agree, run
+from lif_cases import CASES, READOUTS, Case, assert_gradients_agree, run
 
 from snnkit.nn import functional
 from snnkit.nn.backend import use_backend
 from snnkit.nn.functional import LIFState
 from snnkit.nn.modules import LIFTorch, LinearTorch
 from snnkit.nn.networks import SynNet
-
-CASES = st.builds(
-    Case,
-    batch=st.integers(1, 4),
-    steps=st.integers(1, 30),
-    neurons=st.integers(1, 40),
-    synapses=st.integers(1, 5),
-    alpha=st.sampled_from(["scalar", "vector"]),
-    beta=st.sampled_from(["scalar", "row", "matrix"]),
-    bias=st.sampled_from(["scalar", "vector"]),
-    threshold=st.sampled_from(["scalar", "vector"]),
-    noisy=st.booleans(),
-    periodic=st.booleans(),
-    cap=st.sampled_from([1.0, 3.0, 2.0**16]),
-    window=st.sampled_from([0.3, 0.5, 2.0]),
-    dtype=st.sampled_from([torch.float32, torch.float64]),
-    seed=st.integers(0, 10**6),
-)
-READOUTS = st.sampled_from(["all", "record", "spikes", "vmem", "isyn"])
 
 
 @settings(max_examples=120, deadline=None, derandomize=True)

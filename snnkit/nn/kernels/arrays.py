@@ -1,0 +1,86 @@
+"""Tensors as arrays for a kernel, and what every autograd node around kernels needs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = [
+    "array_of",
+    "gradients_with_graph",
+    "of_recurrent_weights",
+    "own_gradient",
+    "spread",
+    "summed_over_batch",
+]
+
+
+def array_of(tensor: Tensor | None, dimensions: int, dtype: np.dtype) -> np.ndarray:
+    """Return the tensor's memory; an empty array for None."""
+    if tensor is None:
+        return np.empty((0,) * dimensions, dtype)
+    return tensor.detach().contiguous().numpy()
+
+
+def spread(tensor: Tensor, shape: Sequence[int]) -> np.ndarray:
+    """Return a constant as an array with one number for each element of ``shape``."""
+    return tensor.detach().expand(tuple(shape)).contiguous().numpy()
+
+
+def own_gradient(gradient: Tensor | None, like: Tensor) -> Tensor:
+    """Return a gradient to write on: a copy, or zeros for None."""
+    if gradient is None:
+        return torch.zeros(like.shape, dtype=like.dtype)
+    return gradient.clone(memory_format=torch.contiguous_format)
+
+
+def summed_over_batch(parts: np.ndarray, shape: torch.Size) -> Tensor:
+    """Sum ``(B, ...)`` over the batch and over what was broadcast from ``shape``.
+
+    The order of the sum does not depend on the number of threads, which torch's own does not promise.
+    """
+    value = np.add.reduce(parts, axis=0)
+    padded = (1,) * (value.ndim - len(shape)) + tuple(shape)
+    axes = tuple(axis for axis, size in enumerate(padded) if size == 1 and value.shape[axis] != 1)
+    return torch.from_numpy(np.add.reduce(value, axis=axes, keepdims=True)).reshape(shape)
+
+
+def of_recurrent_weights(first: Tensor, spikes: Tensor, dc: Tensor) -> Tensor:
+    """Return ``sum_t spikes[t-1]^T dc[t]`` as one product over batch and time.
+
+    Args:
+        first: events before the first step, ``(B, N)``.
+        spikes: ``(B, T, N)``.
+        dc: gradient of the charges, ``(B, T, C)``.
+    """
+    batch, steps, neurons = spikes.shape
+    rows, columns = spikes.detach().reshape(-1, neurons), dc.view(batch * steps, -1)
+    # A shift by one row needs no copy of the spikes, but joins each element's last step to the next's first.
+    before = first.detach().clone()
+    before[1:] -= spikes.detach()[:-1, -1]
+    return torch.addmm(before.T @ dc[:, 0], rows[:-1].T, columns[1:])
+
+
+def gradients_with_graph(
+    run: Callable[..., Sequence[Tensor | None]],
+    inputs: Sequence[Tensor | None],
+    need: Sequence[bool],
+    gradients: Sequence[Tensor | None],
+) -> tuple[Tensor | None, ...]:
+    """Return gradients that have a graph of their own, for gradients of gradients.
+
+    Args:
+        run: the node's computation on torch's operations, from ``inputs`` to its outputs.
+        inputs: of the node.
+        need: which of them want a gradient.
+        gradients: that arrived for the outputs; None for those without.
+    """
+    pairs = [(o, g) for o, g in zip(run(*inputs), gradients, strict=True) if g is not None]
+    wanted: Any = [tensor for tensor, is_needed in zip(inputs, need, strict=True) if is_needed]
+    outputs: Any = [o for o, _ in pairs]
+    found = iter(
+        torch.autograd.grad(outputs, wanted, [g for _, g in pairs], create_graph=True, allow_unused=True)
+    )
+    return tuple(next(found) if is_needed else None for is_needed in need)
