@@ -14,7 +14,12 @@ from snnkit.utilities.files import read_arrays, read_json, write_arrays, write_j
 
 from .core import ARRAYS, SHIFTS, Population, Specification
 
-__all__ = ["load_specification", "save_specification"]
+__all__ = [
+    "load_specification",
+    "save_specification",
+    "specification_of_parts",
+    "specification_parts",
+]
 
 FORMAT = "snnkit specification"
 VERSION = 1
@@ -32,6 +37,14 @@ def save_specification(spec: Specification, path: str | Path) -> Path:
     A suffix ``.json`` or ``.safetensors`` of ``path`` may be given or left out.
     """
     json_path, arrays_path = _paths(path)
+    header, arrays = specification_parts(spec)
+    # The arrays go first: interrupted between the two, the old JSON refuses the new arrays.
+    write_arrays(arrays_path, arrays, _LABEL)
+    return write_json(json_path, header)
+
+
+def specification_parts(spec: Specification) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Return what the JSON file holds, and the arrays beside it."""
     header: dict[str, Any] = {"format": FORMAT, "version": VERSION, "sha256": spec.digest}
     header |= {name: getattr(spec, name) for name in ("chip", "dt", *SHIFTS)}
     header["hidden_neurons"] = spec.n_hidden
@@ -39,9 +52,22 @@ def save_specification(spec: Specification, path: str | Path) -> Path:
         {"source": source, "targets": list(targets)} for source, targets in enumerate(spec.aliases) if targets
     ]
     header["populations"] = [{key: getattr(p, key) for key in _POPULATION_KEYS} for p in spec.populations]
-    # The arrays go first: interrupted between the two, the old JSON refuses the new arrays.
-    write_arrays(arrays_path, {name: getattr(spec, name) for name in ARRAYS}, _LABEL)
-    return write_json(json_path, header)
+    return header, {name: getattr(spec, name) for name in ARRAYS}
+
+
+def specification_of_parts(header: Any, arrays: dict[str, np.ndarray]) -> Specification:
+    """Make a specification of what :func:`specification_parts` returned.
+
+    Raises:
+        ValueError: a part is not what it should be, or the parts do not belong together.
+    """
+    header = _checked_header(header)
+    values = _values(header)
+    _check_arrays(arrays)
+    spec = Specification(**(values | arrays))
+    if spec.digest != header["sha256"]:
+        raise ValueError("its content and its arrays do not match the checksum.")
+    return spec
 
 
 def load_specification(path: str | Path) -> Specification:
@@ -54,17 +80,14 @@ def load_specification(path: str | Path) -> Specification:
     json_path, arrays_path = _paths(path)
     try:
         header = _checked_header(read_json(json_path))
-        values = _values(header)
         arrays, metadata = read_arrays(arrays_path)
-        _check_arrays(arrays, metadata)
-        spec = Specification(**(values | arrays))
-        if spec.digest != header["sha256"]:
-            raise ValueError(f"its content and that of {arrays_path.name} do not match the checksum.")
+        if metadata != _LABEL:
+            raise ValueError(f"{arrays_path.name} carries the label {metadata}, not {_LABEL}.")
+        return specification_of_parts(header, arrays)
     except FileFormatError:
         raise
     except (ValueError, TypeError) as error:
         raise FileFormatError(f"{json_path} cannot be used: {error}") from error
-    return spec
 
 
 def _paths(path: str | Path) -> tuple[Path, Path]:
@@ -123,9 +146,7 @@ def _read_aliases(entries: list[Any], n_hidden: int) -> tuple[tuple[int, ...], .
     return tuple(by_source.get(source, ()) for source in range(n_hidden))
 
 
-def _check_arrays(arrays: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
-    if metadata != _LABEL:
-        raise ValueError(f"the arrays carry the label {metadata}, not {_LABEL}.")
+def _check_arrays(arrays: dict[str, np.ndarray]) -> None:
     _check_keys("array", arrays, tuple(ARRAYS))
     for name, dtype in ARRAYS.items():
         if arrays[name].dtype != np.dtype(dtype):
