@@ -51,13 +51,13 @@ class RecordingSession(Session):
 
     def _configure(self, spec: Specification) -> None:
         header, arrays = specification_parts(spec)
-        told = {"specification": header, "reported": list(self._inner.reported(spec))}
         try:
             self._inner._configure(spec)
         except SessionError as error:
-            self._note_failure("configure", told, arrays, error)
+            self._note_failure("configure", {"specification": header, "reported": []}, arrays, error)
             raise
-        self._note("configure", told, arrays)
+        reported = list(self._inner.reported(spec))
+        self._note("configure", {"specification": header, "reported": reported}, arrays)
 
     def _reset(self) -> None:
         try:

@@ -1,8 +1,7 @@
 """The session on a board, or on an imitation of one: both speak through the vendor's driver."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -196,21 +195,8 @@ class SamnaSession(Session):
         board.write([board.event("ReadRegisterValue", address=0)])
         self._waiter.until(lambda events: board.registers_in(events) > 0, "the configuration to take effect")
 
-    @contextmanager
-    def _memory(self) -> Iterator[None]:
-        """Open the state memory meanwhile; it is shut else, as it draws power."""
-        self._set_memory(True)
-        try:
-            yield
-        finally:
-            if self._board is not None and self._mode == "accelerated":
-                try:
-                    self._set_memory(False)
-                except SessionError:
-                    self._memory_open = False
-                    raise
-
     def _set_memory(self, is_open: bool) -> None:
+        """Open the state memory, or shut it: it draws power, so it is shut while power is measured."""
         if is_open == self._memory_open:
             return
         self._memory_open = is_open
@@ -220,8 +206,8 @@ class SamnaSession(Session):
             self._opened.open_ram(is_open)
 
     def _states(self) -> States:
-        with self._memory():
-            return read_states(self._opened, self._waiter, self._spec)
+        self._set_memory(True)
+        return read_states(self._opened, self._waiter, self._spec)
 
     # Resets.
 
@@ -248,7 +234,7 @@ class SamnaSession(Session):
         else:  # a reset does not clear this chip: it is opened anew
             self._close()
             self._open()
-            self._memory_open = False
+            self._memory_open = True
         self._apply()
 
     # Running.
@@ -265,7 +251,8 @@ class SamnaSession(Session):
 
     def _sample(self, counts: np.ndarray, wanted: tuple[str, ...], from_rest: bool, power: bool) -> Answer:
         """Run one raster; one that began at rest is repeated if readouts are lost."""
-        for attempt in range(self._retries + 1):
+        attempt = 0
+        while True:
             if from_rest and not self._at_rest:
                 self._reset()
             self._at_rest = False
@@ -274,15 +261,14 @@ class SamnaSession(Session):
             except (ReadoutLost, ReadoutTimeout):
                 if not from_rest or attempt == self._retries:
                     raise
-        raise AssertionError("unreachable")
+            attempt += 1
 
     def _attempt(self, counts: np.ndarray, wanted: tuple[str, ...], power: bool, attempt: int) -> Answer:
         run = run_accelerated if self._mode == "accelerated" else run_single_steps
+        self._set_memory(not power or (self._mode == "single-step" and bool(wanted)))
         meter = self._opened.start_power(self._power_frequency) if power else None
         began = self._clock()
         try:
-            if self._mode == "single-step" and wanted:
-                self._set_memory(True)
             ran = run(self._opened, self._waiter, self._spec, counts, wanted)
         finally:
             seconds = self._clock() - began
