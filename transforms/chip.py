@@ -14,11 +14,11 @@ from snnkit.utilities.errors import ConfigurationError
 from .calibration import observe_state_peaks
 from .chip_graph import Population, Weights, read_populations
 from .chip_scale import ChipMember, ChipPopulation, Layer
-from .patching import bare_path, make_param_T_network, wrappers_of
+from .patching import bare_path, make_param_T_network, replace_modules, wrappers_of
 from .scaling import ScalePlan
 from .wrappers import TWrapper, core_of, own_tensors
 
-__all__ = ["chip_of", "for_chip", "plan_of", "recalibrate", "scales_of"]
+__all__ = ["chip_of", "for_chip", "plan_of", "recalibrate", "scales_of", "without_chip"]
 
 
 def for_chip(
@@ -109,6 +109,18 @@ def scales_of(net: nn.Module) -> dict[str, Tensor]:
     """Return the scale of every neuron of a network patched for a chip: ``{module path: (N,)}`` float64."""
     with torch.no_grad():
         return {population.path: population.scales() for population in _chip_populations(net)}
+
+
+def without_chip(net: nn.Module) -> Any:
+    """Take what ``for_chip`` put into a network out of it, in place, and leave its other transforms."""
+
+    def visit(module: nn.Module) -> nn.Module:
+        if not isinstance(module, TWrapper):
+            return module
+        module.keep_joints(lambda joint: not isinstance(joint, ChipMember))
+        return module if module.T_config else core_of(module)
+
+    return replace_modules(net, visit)
 
 
 def _chip_populations(net: nn.Module) -> list[ChipPopulation]:

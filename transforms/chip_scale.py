@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from snnkit.nn.leaks import tau_to_decay
 from snnkit.nn.modules import LIFTorch, aLIFTorch

@@ -27,6 +27,7 @@ __all__ = [
     "make_act_T_network",
     "make_param_T_network",
     "remove_T_net",
+    "replace_modules",
     "transform_state",
     "wrappers_of",
 ]
@@ -65,7 +66,7 @@ def make_param_T_network(net: nn.Module, T_config_tree: Config, inplace: bool = 
             return module
         return TWrapper(module, entries)
 
-    return _replace_modules(net, visit)
+    return replace_modules(net, visit)
 
 
 def make_act_T_network(net: nn.Module, act_T_config: Config, inplace: bool = False) -> Any:
@@ -94,7 +95,7 @@ def make_act_T_network(net: nn.Module, act_T_config: Config, inplace: bool = Fal
             return module
         return ActWrapper(module, functions)
 
-    return _replace_modules(net, visit)
+    return replace_modules(net, visit)
 
 
 def apply_T(T_net: nn.Module, inplace: bool = False) -> Any:
@@ -130,7 +131,7 @@ def remove_T_net(T_net: nn.Module, inplace: bool = False) -> Any:
         inplace: take the wrappers out of ``T_net`` itself; else out of a deep copy. Where ``T_net`` itself is
             a wrapper, the module inside is returned.
     """
-    return _replace_modules(T_net if inplace else copy.deepcopy(T_net), core_of)
+    return replace_modules(T_net if inplace else copy.deepcopy(T_net), core_of)
 
 
 def advance_transforms(T_net: nn.Module) -> None:
@@ -205,7 +206,7 @@ def _collect(net: nn.Module, config: Config, wanted: dict[int, dict[str, list[An
             wanted.setdefault(id(core), {}).setdefault(key, []).extend(functions)
 
 
-def _replace_modules(root: nn.Module, visit: Callable[[nn.Module], nn.Module]) -> nn.Module:
+def replace_modules(root: nn.Module, visit: Callable[[nn.Module], nn.Module]) -> nn.Module:
     """Put ``visit(module)`` in place of every module, the innermost first, each module once."""
     # The key module is kept beside the result: an id is only unique while its object lives.
     done: dict[int, tuple[nn.Module, nn.Module]] = {}

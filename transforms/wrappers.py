@@ -173,6 +173,10 @@ class TWrapper(_Wrapper):
             else:
                 self._transforms[name] = self._transforms.get(name, ()) + self._bound(name, functions)
 
+    def keep_joints(self, wanted: Callable[[Any], bool]) -> None:
+        """Drop the joint transforms for which ``wanted`` is False."""
+        self._joints = tuple(joint for joint in self._joints if wanted(joint))
+
     def _bound(self, name: str, functions: Sequence[Any]) -> tuple[Transform, ...]:
         """Give transforms with a memory to this parameter, and hold them as children."""
         result = []

@@ -20,12 +20,12 @@ from ..mapping.resources import resources_of
 from ..simulator.xylo_sim import OutputMode, XyloSim
 from ..specification.core import Specification
 from ..violation import MappingError
-from .calibration import Trial, accuracy_of, choose_plan, shift_curve, try_program
+from .calibration import ShiftPoint, Trial, accuracy_of, choose_plan, shift_curve, try_program
 from .float_run import Calibration, Readout
 from .quantising import QuantisedNetwork, quantise
 from .report import DeploymentReport, LayerReport, layer_reports
 
-__all__ = ["Deployment", "deploy"]
+__all__ = ["Deployment", "deploy", "deployment_of"]
 
 _COARSE = 0.1
 """Relative error of weights or time constants from which the report says what to do."""
@@ -98,6 +98,9 @@ def deploy(
     patched by ``for_chip``, or a ``plan``, brings its own: then the program holds exactly the values that the
     network was trained with.
 
+    A chip-exact network is deployed as it is: the program is the one of its own forward pass, which has the
+    chip's delays, so the deployment's ``delay`` is 0. Calibration data then serve the report alone.
+
     Args:
         net: the network, or its graph.
         chip: name or table entry.
@@ -114,9 +117,18 @@ def deploy(
             ``labels`` or ``readout`` are given without calibration data.
         DataError: the calibration data are no event counts, or labels are no output neurons.
     """
+    from ..exact.deployment import deploy_exact
+    from ..exact.module import ChipExact
+
     entry = get_chip(chip)
     if calibration is None and (labels is not None or readout is not None):
         raise ConfigurationError("labels and readout belong to calibration data: give calibration too.")
+    if isinstance(net, ChipExact):
+        if plan is not None or headroom is not None:
+            raise ConfigurationError(
+                "A chip-exact network brings its own plan: give neither plan nor headroom."
+            )
+        return deploy_exact(net, entry, calibration, labels, readout)
     inspection = inspect_network(net, entry)
     trained = _trained_plan(net, entry, plan)
     if inspection.violations:
@@ -129,11 +141,29 @@ def deploy(
     given = plan if trained is None else _placed_peaks(trained, mapped)
     chosen = _plan(mapped, data, given, headroom)
     quantised = quantise(mapped, chosen, scales_of(net) if trained else None)
+    curve = () if data is None else shift_curve(mapped, data, _with_peaks(chosen, data))
+    return deployment_of(mapped, quantised, chosen, data, notes=report_of(inspection).notes, curve=curve)
+
+
+def deployment_of(
+    mapped: MappedNetwork,
+    quantised: QuantisedNetwork,
+    plan: ScalePlan,
+    data: Calibration | None,
+    *,
+    notes: tuple[str, ...],
+    curve: tuple[ShiftPoint, ...],
+) -> Deployment:
+    """Put a program and its report together.
+
+    Raises:
+        MappingError: with every limit of the chip that the program breaks.
+    """
     broken = quantised.specification.violations()
     if broken:
-        raise MappingError(refusal(entry, broken), broken)
-    report = _report(mapped, quantised, chosen, data, report_of(inspection).notes)
-    return Deployment(quantised.specification, report, chosen, _scales(mapped, quantised), mapped)
+        raise MappingError(refusal(mapped.chip, broken), broken)
+    report = _report(mapped, quantised, plan, data, notes, curve)
+    return Deployment(quantised.specification, report, plan, _scales(mapped, quantised), mapped)
 
 
 def _trained_plan(net: nn.Module, chip: Chip, plan: ScalePlan | None) -> ScalePlan | None:
@@ -169,12 +199,13 @@ def _plan(
     return ScalePlan() if headroom is None else ScalePlan(headroom=headroom)
 
 
-def _report(
+def _report(  # noqa: PLR0917
     mapped: MappedNetwork,
     quantised: QuantisedNetwork,
     plan: ScalePlan,
     data: Calibration | None,
     notes: tuple[str, ...],
+    curve: tuple[ShiftPoint, ...],
 ) -> DeploymentReport:
     trial = None if data is None else try_program(mapped, quantised, plan, data)
     spec = quantised.specification
@@ -184,7 +215,7 @@ def _report(
     return DeploymentReport(
         chip=spec.chip,
         layers=layers,
-        shift_curve=() if data is None else shift_curve(mapped, data, _with_peaks(plan, data)),
+        shift_curve=curve,
         weight_shifts=(spec.weight_shift_in, spec.weight_shift_rec, spec.weight_shift_out),
         agreement=trial.agreement if trial else None,
         same_class=trial.same_class if trial else None,

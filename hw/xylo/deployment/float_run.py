@@ -16,7 +16,16 @@ from snnkit.utilities.errors import DataError, ShapeError
 
 from ..mapping.values import Circuit
 
-__all__ = ["Calibration", "Readout", "module_path", "module_paths", "summed_events"]
+__all__ = [
+    "Calibration",
+    "Readout",
+    "check_labels",
+    "class_labels",
+    "event_counts",
+    "module_path",
+    "module_paths",
+    "summed_events",
+]
 
 Readout = Callable[[np.ndarray], np.ndarray]
 """Takes outputs ``(batch, time, Nout)`` and returns the class of each sample, ``(batch,)``."""
@@ -70,12 +79,8 @@ class Calibration:
                 that are no output neurons where ``readout`` does not say what they are.
             ShapeError: the batch has other axes.
         """
-        data = torch.as_tensor(batch).detach()
-        data = data[None] if data.ndim == 2 else data
-        _check(data)
-        answers = None if labels is None else np.asarray(torch.as_tensor(labels).cpu())
-        if answers is not None and answers.shape != (len(data),):
-            raise DataError(f"{len(data)} calibration samples need {len(data)} labels, not {answers.shape}.")
+        data = event_counts(batch)
+        answers = class_labels(labels, len(data))
         paths = module_paths(net, circuit)
         quiet, limited = quiet_copy(net), _limited(quiet_copy(net), circuit, paths, chip)
         outputs: list[np.ndarray] = []
@@ -86,7 +91,7 @@ class Calibration:
             _raise_peaks(peaks, observe_state_peaks(limited, values))
         output = np.concatenate(outputs)
         if answers is not None and readout is None:
-            _check_labels(answers, output.shape[-1])
+            check_labels(answers, output.shape[-1])
         return cls(
             raster=data.cpu().numpy().astype(np.int64),
             output=output,
@@ -97,7 +102,15 @@ class Calibration:
         )
 
 
-def _check(data: Tensor) -> None:
+def event_counts(batch: Any) -> Tensor:
+    """Return calibration data as event counts (batch, time, channels).
+
+    Raises:
+        DataError: counts that are not whole numbers of 0 or more, or none at all.
+        ShapeError: the batch has other axes.
+    """
+    data = torch.as_tensor(batch).detach()
+    data = data[None] if data.ndim == 2 else data
     if data.ndim != 3:
         raise ShapeError(
             f"Calibration data has shape {tuple(data.shape)}; (batch, time, channels) is needed."
@@ -110,9 +123,19 @@ def _check(data: Tensor) -> None:
             "Calibration data must be event counts (whole numbers of 0 or more), as the chip will receive: "
             "encode the recordings first."
         )
+    return data
 
 
-def _check_labels(labels: np.ndarray, n_outputs: int) -> None:
+def class_labels(labels: Any, count: int) -> np.ndarray | None:
+    """Return the classes of ``count`` samples, or None; DataError for another number of them."""
+    answers = None if labels is None else np.asarray(torch.as_tensor(labels).cpu())
+    if answers is not None and answers.shape != (count,):
+        raise DataError(f"{count} calibration samples need {count} labels, not {answers.shape}.")
+    return answers
+
+
+def check_labels(labels: np.ndarray, n_outputs: int) -> None:
+    """Raise a DataError unless every class is the number of an output neuron."""
     wrong = np.flatnonzero(~np.isin(labels, np.arange(n_outputs)))
     if wrong.size:
         raise DataError(

@@ -34,7 +34,7 @@ def run_kernel(module: str, name: str, shape: Sequence[int], arguments: Sequence
     """Call ``kernel(low, high, *arguments)`` so that the calls cover the batch.
 
     Args:
-        module: file in this folder.
+        module: file in this folder, or the full name of a module elsewhere.
         name: the kernel in it.
         shape: ``(B, T, C)`` of the largest array.
         arguments: arrays and numbers of one float type, that of the first of them.
@@ -85,7 +85,7 @@ def _run_shared(run: Callable[[int, int], None], batch: int, threads: int) -> No
 @functools.cache
 def _kernel(module: str, name: str) -> Callable[..., None]:
     with told_if_slow("neuron kernels"):
-        return getattr(import_module(f"snnkit.nn.kernels.{module}"), name)
+        return getattr(import_module(module if "." in module else f"snnkit.nn.kernels.{module}"), name)
 
 
 @functools.cache
