@@ -1,134 +1,123 @@
-"""A chip's core in real numbers, in which each way of losing precision can be switched on alone.
+"""The way from a trained network to its chip, one change at a time.
 
-The steps lead from the trained network to the chip: the first one whose events differ from the network's
-at some place is why the chip differs there.
+The first change after which the events at some place differ from the network's is why the chip differs there.
+Each step is a whole run, so a change counts for what it does anywhere before, not only at the place itself.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
+import torch
 
-from snnkit.utilities.chips import get_chip
+from snnkit.transforms.scaling import dash_for_decay, fold_bias
+from snnkit.utilities.chips import Chip, get_chip
 
 from ..mapping.mapped_network import MappedNetwork
 from ..specification.core import Specification
+from .real_core import Pair, RealCore
 
-__all__ = ["Cause", "RealCore", "causes"]
+__all__ = ["Step", "float_core", "integer_core", "steps_between", "steps_to_chip"]
 
-
-@dataclass(frozen=True, eq=False)
-class RealCore:
-    """A core with real states; arrays are float64, for all hidden or all output neurons.
-
-    Attributes:
-        weights: input (Nin, Nhid, S), recurrent (Nhid, Nhid, S) and output (Nhid, Nout, 1) weights.
-        decay_syn: (Nhid, S) and (Nout, 1) factors in a step.
-        decay_mem: (Nhid,) and (Nout,).
-        threshold: (Nhid,) and (Nout,).
-        bias: (Nhid,) and (Nout,).
-        synaptic_bias: (Nhid, S) and (Nout, 1).
-        caps: (Nhid,) and (Nout,) events that a neuron may emit in a step.
-        input_cap: events that an input channel may carry in a step.
-        limit: states are clamped to ``-limit - 1 .. limit``.
-        aliases: as in a specification.
-    """
-
-    weights: tuple[np.ndarray, np.ndarray, np.ndarray]
-    decay_syn: tuple[np.ndarray, np.ndarray]
-    decay_mem: tuple[np.ndarray, np.ndarray]
-    threshold: tuple[np.ndarray, np.ndarray]
-    bias: tuple[np.ndarray, np.ndarray]
-    synaptic_bias: tuple[np.ndarray, np.ndarray]
-    caps: tuple[np.ndarray, np.ndarray]
-    input_cap: float
-    limit: float
-    aliases: tuple[tuple[int, ...], ...]
-
-    def run(self, raster: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Run ``(time, Nin)`` counts from rest; return events (time, Nhid) and (time, Nout)."""
-        isyn = [np.zeros_like(decay) for decay in self.decay_syn]
-        vmem = [np.zeros_like(decay) for decay in self.decay_mem]
-        events = np.zeros(len(self.threshold[0]))
-        hidden, output = [], []
-        for counts in np.minimum(raster, self.input_cap):
-            currents = (
-                np.tensordot(counts, self.weights[0], 1) + np.tensordot(events, self.weights[1], 1),
-                np.tensordot(events, self.weights[2], 1),
-            )
-            for layer, current in enumerate(currents):
-                total = self._clamped(isyn[layer] + current + self.synaptic_bias[layer])
-                isyn[layer] = total * self.decay_syn[layer]
-                leaked = vmem[layer] * self.decay_mem[layer]
-                vmem[layer] = self._clamped(leaked + isyn[layer].sum(axis=1) + self.bias[layer])
-            events = self._fire(0, vmem[0], self.aliases)
-            hidden.append(events)
-            output.append(self._fire(1, vmem[1], ()))
-        return np.array(hidden), np.array(output)
-
-    def _clamped(self, states: np.ndarray) -> np.ndarray:
-        return states.clip(-self.limit - 1, self.limit)
-
-    def _fire(self, layer: int, vmem: np.ndarray, aliases: tuple[tuple[int, ...], ...]) -> np.ndarray:
-        """Subtract thresholds from ``vmem`` in place; return the events, copies included."""
-        threshold, caps = self.threshold[layer], self.caps[layer]
-        if not any(aliases):
-            events = np.clip(np.floor(vmem / threshold), 0, caps)
-            vmem -= events * threshold
-            return events
-        events = np.zeros(len(vmem))
-        for k, targets in enumerate(aliases):
-            own = np.clip(np.floor(vmem[k] / threshold[k]), 0, max(caps[k] - events[k], 0))
-            vmem[k] -= own * threshold[k]
-            events[k] += own
-            for target in targets:
-                events[target] = min(events[target] + events[k], caps[target])
-        return events
+_ROUNDING = 0.5 + 1e-6
+"""Of an integer step: what differs by more was not rounded but changed."""
 
 
 @dataclass(frozen=True, eq=False)
-class Cause:
-    """One step from the network to the chip: a name for messages, and the core with all steps up to it."""
+class Step:
+    """A name out of :data:`snnkit.hw.divergence.result.CAUSES`, words, and the core with all steps so far."""
 
+    cause: str
     reason: str
     core: RealCore
 
 
-def causes(mapped: MappedNetwork, spec: Specification) -> Iterator[Cause]:
-    """Yield the steps from the network, in the chip's layout, to all but the chip's integer states."""
+def steps_to_chip(mapped: MappedNetwork, spec: Specification, scales: Pair) -> Iterator[Step]:
+    """Yield the steps from a network, in the chip's layout, to its program in wide integers.
+
+    What is left to the chip itself is saturation.
+
+    Args:
+        mapped: the network.
+        spec: its program.
+        scales: (Nhid,) and (Nout,) factors from the network's units to the program's.
+    """
     chip = get_chip(spec.chip)
-    core = _float_core(mapped)
-    yield Cause(
-        "delay: layers run one step after another on the chip, and biases act from its first step", core
-    )
-    limits = (float(chip.hidden_event_cap), float(chip.output_event_cap))
-    capped = tuple(np.minimum(caps, limit) for caps, limit in zip(core.caps, limits, strict=True))
-    core = replace(core, caps=capped, input_cap=float(chip.input_event_cap))
-    yield Cause(
-        f"clipped events: the chip takes {chip.input_event_cap} events of an input, {chip.hidden_event_cap} "
-        f"of a hidden and {chip.output_event_cap} of an output neuron in a step",
+    core, integer = float_core(mapped), integer_core(spec)
+    yield Step("delay", "layers run one step after another on the chip", core)
+    core = _with_folded_biases(core, chip)
+    yield Step("bias", "on the chip constant inputs act on the membrane, and from the first step on", core)
+    core = replace(core, caps=integer.caps, input_cap=integer.input_cap)
+    yield Step(
+        "clipped events",
+        f"the chip takes {chip.input_event_cap} events of an input, {chip.hidden_event_cap} of a hidden and "
+        f"{chip.output_event_cap} of an output neuron in a step",
         core,
     )
-    integer = _integer_core(spec)
     core = replace(core, decay_syn=integer.decay_syn, decay_mem=integer.decay_mem)
-    yield Cause("dash rounding: decays are bit shifts on the chip", core)
-    core = replace(integer, caps=core.caps, input_cap=core.input_cap)
-    yield Cause("weight rounding: weights, thresholds and biases are integers on the chip", core)
-    yield Cause(
-        f"saturation: states are limited to {chip.state_bits} bits",
-        replace(core, limit=float(chip.max_state)),
+    yield Step("dash rounding", "decays are bit shifts on the chip", core)
+    yield from _rounding_steps(core, integer, spec, scales)
+    yield Step("integer states", "the chip's states are whole numbers, and each decay is rounded", integer)
+
+
+def _rounding_steps(core: RealCore, integer: RealCore, spec: Specification, scales: Pair) -> Iterator[Step]:
+    """Yield weights, thresholds and biases as the chip has them, in the network's units."""
+    hidden, output = scales
+    columns = (hidden[:, None], hidden[:, None], output[:, None])
+    shifts = (spec.weight_shift_in, spec.weight_shift_rec, spec.weight_shift_out)
+    weights = tuple(values / scale for values, scale in zip(integer.weights, columns, strict=True))
+    steps = tuple(2.0**shift / scale for shift, scale in zip(shifts, columns, strict=True))
+    yield (step := _rounding("weight", core, weights, steps))
+    for name in ("threshold", "bias"):
+        values = tuple(v / s for v, s in zip(getattr(integer, name), scales, strict=True))
+        yield (step := _rounding(name, step.core, values, tuple(1 / scale for scale in scales)))
+
+
+def _rounding(
+    name: str, core: RealCore, values: tuple[np.ndarray, ...], steps: tuple[np.ndarray, ...]
+) -> Step:
+    """Return the step that puts ``values`` in; what differs by more than half an integer was not rounded."""
+    field, words = {"weight": ("weights", "weights"), "threshold": (name, "thresholds")}.get(
+        name, (name, "biases")
     )
+    before = getattr(core, field)
+    rounded = all(
+        bool((np.abs(v - w) <= _ROUNDING * step).all())
+        for v, w, step in zip(values, before, steps, strict=True)
+    )
+    changed: dict[str, Any] = {field: values}
+    after = replace(core, **changed)
+    if rounded:
+        return Step(f"{name} rounding", f"{words} are integers on the chip", after)
+    return Step(name, f"{words} on the chip are others than the network's, by more than rounding", after)
 
 
-INTEGER_STATES = "integer states: the chip's states are whole numbers, and each decay is rounded"
+def steps_between(a: MappedNetwork, b: MappedNetwork) -> Iterator[Step]:
+    """Yield the steps from one network to another of the same layout."""
+    core, goal = float_core(a), float_core(b)
+    yield Step("delay", "events take a step from layer to layer in one of the networks", core)
+    for cause, words, names in (
+        ("clipped events", "the networks allow different numbers of events in a step", ("caps",)),
+        ("decay", "the time constants differ", ("decay_syn", "decay_mem")),
+        ("weight", "the weights differ", ("weights",)),
+        ("threshold", "the thresholds differ", ("threshold",)),
+        ("bias", "the biases differ", ("bias", "synaptic_bias")),
+    ):
+        changed: dict[str, Any] = {name: getattr(goal, name) for name in names}
+        core = replace(core, **changed)
+        yield Step(cause, words, core)
 
 
-def _float_core(mapped: MappedNetwork) -> RealCore:
+def float_core(mapped: MappedNetwork) -> RealCore:
+    """Return the network in the chip's layout; every population's biases begin with its delay."""
     _, n_hidden, n_out = mapped.shape
     caps = (np.full(n_hidden, np.inf), np.full(n_out, np.inf))
-    for population, allowed in zip(mapped.populations, mapped.max_spikes, strict=True):
+    start = (np.zeros(n_hidden), np.zeros(n_out))
+    for population, allowed, delay in zip(mapped.populations, mapped.max_spikes, mapped.delays, strict=True):
         layer = 0 if population.layer == "hidden" else 1
         caps[layer][population.start : population.stop] = allowed
+        start[layer][population.start : population.stop] = delay
     return RealCore(
         weights=_full_weights(mapped.weights_in, mapped.weights_rec, mapped.weights_out),
         decay_syn=(mapped.decay_syn, mapped.decay_syn_out[:, None]),
@@ -136,36 +125,56 @@ def _float_core(mapped: MappedNetwork) -> RealCore:
         threshold=(mapped.threshold, mapped.threshold_out),
         bias=(mapped.bias, mapped.bias_out),
         synaptic_bias=(mapped.synaptic_bias, mapped.synaptic_bias_out[:, None]),
+        start=start,
         caps=caps,
         input_cap=np.inf,
-        limit=np.inf,
         aliases=mapped.aliases,
     )
 
 
-def _integer_core(spec: Specification) -> RealCore:
-    n_hidden, n_out = spec.n_hidden, spec.n_out
-    dashes = np.stack([spec.dash_syn, spec.dash_syn_2], axis=1)[:, : spec.n_synapses]
+def integer_core(spec: Specification) -> RealCore:
+    """Return a program with real states and no limits; decays are the factors that bit shifts stand for."""
+    chip = get_chip(spec.chip)
+    syn, mem = _dashes(spec)
     return RealCore(
         weights=_full_weights(
             spec.weights_in.astype(float) * 2**spec.weight_shift_in,
             spec.weights_rec.astype(float) * 2**spec.weight_shift_rec,
             spec.weights_out.astype(float) * 2**spec.weight_shift_out,
         ),
-        decay_syn=(_factor(dashes), _factor(spec.dash_syn_out[:, None])),
-        decay_mem=(_factor(spec.dash_mem), _factor(spec.dash_mem_out)),
+        decay_syn=(1 - 2.0 ** -syn[0], 1 - 2.0 ** -syn[1]),
+        decay_mem=(1 - 2.0 ** -mem[0], 1 - 2.0 ** -mem[1]),
         threshold=(spec.threshold.astype(float), spec.threshold_out.astype(float)),
         bias=(spec.bias.astype(float), spec.bias_out.astype(float)),
-        synaptic_bias=(np.zeros((n_hidden, spec.n_synapses)), np.zeros((n_out, 1))),
-        caps=(np.full(n_hidden, np.inf), np.full(n_out, np.inf)),
-        input_cap=np.inf,
-        limit=np.inf,
+        synaptic_bias=(np.zeros(syn[0].shape), np.zeros(syn[1].shape)),
+        start=(np.zeros(spec.n_hidden), np.zeros(spec.n_out)),
+        caps=_event_caps(spec, chip),
+        input_cap=float(chip.input_event_cap),
         aliases=spec.aliases,
+        dashes=(syn, mem),
     )
 
 
-def _factor(dash: np.ndarray) -> np.ndarray:
-    return 1 - 2.0 ** -dash.astype(float)
+def _event_caps(spec: Specification, chip: Chip) -> Pair:
+    hidden, output = float(chip.hidden_event_cap), float(chip.output_event_cap)
+    return np.full(spec.n_hidden, hidden), np.full(spec.n_out, output)
+
+
+def _dashes(spec: Specification) -> tuple[Pair, Pair]:
+    hidden = np.stack([spec.dash_syn, spec.dash_syn_2], axis=1)[:, : spec.n_synapses]
+    synapses = (hidden.astype(float), spec.dash_syn_out[:, None].astype(float))
+    return synapses, (spec.dash_mem.astype(float), spec.dash_mem_out.astype(float))
+
+
+def _with_folded_biases(core: RealCore, chip: Chip) -> RealCore:
+    """Put what stands for the biases of linear layers on the membranes."""
+    folded = []
+    for bias, synaptic, decay in zip(core.bias, core.synaptic_bias, core.decay_syn, strict=True):
+        dash = dash_for_decay(torch.from_numpy(np.ascontiguousarray(decay)), chip)
+        folded.append(bias + fold_bias(torch.from_numpy(synaptic.reshape(-1)), dash).numpy())
+    none = (np.zeros_like(core.synaptic_bias[0]), np.zeros_like(core.synaptic_bias[1]))
+    start = (np.zeros_like(core.start[0]), np.zeros_like(core.start[1]))
+    return replace(core, bias=(folded[0], folded[1]), synaptic_bias=none, start=start)
 
 
 def _full_weights(
