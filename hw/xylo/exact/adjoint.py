@@ -22,7 +22,7 @@ from .placement import INPUT, Block, Group, Placement
 __all__ = ["adjoint"]
 
 Arriving = Mapping[str, Tensor]
-"""Recording -> gradient (B, T, neurons) that comes from outside."""
+"""Recording -> gradient (T, B, neurons) that comes from outside."""
 
 _KERNELS = "snnkit.hw.xylo.exact.adjoint_kernels"
 
@@ -73,9 +73,9 @@ class _Work:
     arriving: Arriving
     dtype: torch.dtype
     dx: dict[int, Tensor] = field(default_factory=dict)
-    """Population -> (S, B, T, N): gradients of its charges."""
-    events: dict[int, Tensor] = field(default_factory=dict)
-    """Population -> (B, T, N): gradients of all events that leave it, copies included."""
+    """Population -> (S, T, B, N): gradients of its charges."""
+    leaving: dict[int, Tensor] = field(default_factory=dict)
+    """Population -> (T, B, N): gradients of all events that leave it, copies included."""
     alpha: dict[int, Tensor] = field(default_factory=dict)
     beta: dict[int, Tensor] = field(default_factory=dict)
     bias: dict[int, Tensor] = field(default_factory=dict)
@@ -120,24 +120,24 @@ class _Work:
         return (integers.scale_out if group.is_output else integers.scale)[group.place]
 
     def arriving_at(self, group: Group, name: str) -> Tensor | None:
-        """Return the gradient (B, T, N) of a recording of the population, or None."""
+        """Return the gradient (T, B, N) of a recording of the population, or None."""
         found = self.arriving.get(name + ("_out" if group.is_output else ""))
-        return None if found is None else found[:, :, group.place]
+        return None if found is None else found[:, :, group.place].contiguous()
 
     @functools.cached_property
-    def events_before(self) -> Tensor:
-        """Events (B * T, Nhid) that are delivered in each step: those of the step before."""
-        spikes = self.course.recorded["Spikes"]
-        result = torch.empty(spikes.shape, dtype=self.dtype)
-        result[:, 1:] = torch.from_numpy(spikes[:, :-1])
-        if self.steps:
-            result[:, 0] = torch.from_numpy(self.course.before.spikes)
-        return result.flatten(0, 1)
+    def events(self) -> Tensor:
+        """Events (T * B, Nhid) of hidden neurons; they are delivered one step later."""
+        return torch.from_numpy(self.course.recorded["Spikes"]).to(self.dtype).flatten(0, 1)
+
+    @functools.cached_property
+    def first_events(self) -> Tensor:
+        """Events (B, Nhid) that are delivered in the first step."""
+        return torch.from_numpy(self.course.before.spikes).to(self.dtype).expand(self.batch, -1)
 
     @functools.cached_property
     def inputs(self) -> Tensor:
-        """Input events (B * T, Nin)."""
-        return torch.from_numpy(self.course.counts).to(self.dtype).flatten(0, 1)
+        """Input events (T * B, Nin)."""
+        return torch.from_numpy(self.course.counts).to(self.dtype).transpose(0, 1).flatten(0, 1)
 
 
 def _numpy_type(dtype: torch.dtype) -> Any:
@@ -147,7 +147,7 @@ def _numpy_type(dtype: torch.dtype) -> Any:
 def _population(work: _Work, group: Group, constants: bool, leaks: bool) -> None:
     """Run the recursion of a population whose targets are done."""
     outside = _events_gradient(work, group)
-    shape = (work.batch, work.steps, group.size)
+    shape = (work.steps, work.batch, group.size)
     kind = _numpy_type(work.dtype)
     dx = torch.empty((group.synapses, *shape), dtype=work.dtype)
     sums: np.ndarray = np.zeros((3, work.batch, group.size) if constants else (0, 0, 0), kind)
@@ -170,35 +170,33 @@ def _population(work: _Work, group: Group, constants: bool, leaks: bool) -> None
         _given(work.arriving_at(group, "Vmem"), kind),
         _synaptic(work, group, kind), dx.numpy(), sums, d_beta,
     )  # fmt: skip
-    run_kernel(_KERNELS, "population_backward", shape, arguments)
+    run_kernel(_KERNELS, "population_backward", (work.batch, work.steps, group.size), arguments)
     work.dx[group.index] = dx
     if recurrent is not None and group.copied:
         _add_earlier(outside, dx, recurrent)
-    work.events[group.index] = outside
+    work.leaving[group.index] = outside
     _keep_constants(work, group, sums, d_beta, beta)
 
 
 def _events_gradient(work: _Work, group: Group) -> Tensor:
-    """Return the gradient (B, T, N) of a population's events, but for its own weights."""
+    """Return the gradient (T, B, N) of a population's events, but for its own weights."""
     given = work.arriving_at(group, "Spikes")
-    shape = (work.batch, work.steps, group.size)
+    shape = (work.steps, work.batch, group.size)
     result = torch.zeros(shape, dtype=work.dtype) if given is None else given.clone()
-    result = result.contiguous()
     for other in work.placement.groups.values():
         if group.index in other.copied:
             cap = work.core.chip.hidden_event_cap
             free = torch.from_numpy(work.course.recorded["Spikes"][:, :, other.place] < cap)
-            result += work.events[other.index] * free
+            result += work.leaving[other.index] * free
         if other.index != group.index and work.placement.has(group.index, other.index):
             _add_earlier(result, work.dx[other.index], work.weights_between(group.index, other.index))
     return result
 
 
 def _add_earlier(events: Tensor, dx: Tensor, weights: Tensor) -> None:
-    """Add what charges in step ``t + 1`` give to the gradient of events (B, T, N) in step ``t``."""
+    """Add what charges in step ``t + 1`` give to the gradient of events (T, B, N) in step ``t``."""
     for synapse in range(dx.shape[0]):
-        back = dx[synapse].flatten(0, 1) @ weights[:, :, synapse].T
-        events[:, :-1] += back.view(*dx.shape[1:3], -1)[:, 1:]
+        events[:-1].flatten(0, 1).addmm_(dx[synapse, 1:].flatten(0, 1), weights[:, :, synapse].T)
 
 
 def _own_weights(work: _Work, group: Group) -> Tensor | None:
@@ -216,7 +214,7 @@ def _ends(dashes: np.ndarray) -> np.ndarray:
 def _first_membranes(work: _Work, group: Group) -> np.ndarray:
     state = work.course.before
     values = state.vmem_out if group.is_output else state.vmem
-    return np.ascontiguousarray(np.broadcast_to(values, (work.batch, values.shape[-1])))
+    return np.ascontiguousarray(np.broadcast_to(values, (1, work.batch, values.shape[-1])))
 
 
 def _given(gradient: Tensor | None, kind: type) -> np.ndarray:
@@ -224,12 +222,12 @@ def _given(gradient: Tensor | None, kind: type) -> np.ndarray:
 
 
 def _synaptic(work: _Work, group: Group, kind: type) -> np.ndarray:
-    """Return the gradients (S, B, T, N) of recorded synapses; empty if there are none."""
+    """Return the gradients (S, T, B, N) of recorded synapses; empty if there are none."""
     names = ("Isyn", "Isyn2")[: group.synapses]
     found = [work.arriving_at(group, name) for name in names]
     if all(one is None for one in found):
         return np.empty((0, 0, 0, 0), kind)
-    zeros = torch.zeros((work.batch, work.steps, group.size), dtype=work.dtype)
+    zeros = torch.zeros((work.steps, work.batch, group.size), dtype=work.dtype)
     return torch.stack([zeros if one is None else one for one in found]).numpy()
 
 
@@ -248,11 +246,14 @@ def _keep_constants(
 def _of_block(work: _Work, block: Block) -> Tensor:
     """Return the gradient (sources, N, S) of a block's shifted weights."""
     target = work.placement.groups[block.target]
-    if block.source == INPUT:
-        events = work.inputs
-    else:
-        events = work.events_before[:, work.placement.groups[block.source].place]
-    parts = [events.T @ dx.flatten(0, 1) for dx in work.dx[block.target]]
+    parts = []
+    for dx in work.dx[block.target]:
+        if block.source == INPUT:
+            parts.append(work.inputs.T @ dx.flatten(0, 1))
+            continue
+        place, later = work.placement.groups[block.source].place, dx[1:].flatten(0, 1)
+        part = work.events[: len(later), place].T @ later
+        parts.append(part.addmm_(work.first_events[:, place].T, dx[0]) if work.steps else part)
     gradient = torch.stack(parts, dim=2)
     # Outside its window the chip has no weights.
     if block.source == INPUT and target.place.stop > work.receiving:
@@ -264,12 +265,14 @@ def _of_block(work: _Work, block: Block) -> Tensor:
 
 def _of_data(work: _Work) -> Tensor:
     """Return the gradient (B, T, Nin) of the input, none where it was clipped."""
-    total = torch.zeros(work.course.counts.shape, dtype=work.dtype)
+    batch, steps, channels = work.course.counts.shape
+    total = torch.zeros((steps, batch, channels), dtype=work.dtype)
     for target in work.placement.groups:
         if work.placement.has(INPUT, target):
             weights = work.weights_between(INPUT, target)
             for synapse, dx in enumerate(work.dx[target]):
                 total += dx @ weights[:, :, synapse].T
+    total = total.transpose(0, 1)
     if work.course.clipped is not None:
         total[torch.from_numpy(work.course.clipped)] = 0
     return total

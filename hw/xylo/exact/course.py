@@ -41,7 +41,7 @@ class Course:
         counts: (B, T, Nin) events within the chip's limit.
         clipped: (B, T, Nin) where more events than the limit were given; None if nowhere.
         before: state before the first step.
-        recorded: name -> (B, T, neurons), see ``RECORDED``.
+        recorded: name -> (T, B, neurons), see ``RECORDED``.
     """
 
     counts: np.ndarray

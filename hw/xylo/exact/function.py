@@ -48,7 +48,7 @@ class ExactFunction(torch.autograd.Function):
         ctx.save_for_backward(*tensors)
         ctx.set_materialize_grads(False)
         recorded = forward.course.recorded
-        return tuple(torch.from_numpy(recorded[name]).to(dtype) for name in forward.returned)
+        return tuple(torch.from_numpy(recorded[name]).to(dtype).transpose(0, 1) for name in forward.returned)
 
     @staticmethod
     @once_differentiable
@@ -58,7 +58,7 @@ class ExactFunction(torch.autograd.Function):
         _, *parameters = ctx.saved_tensors
         needs = ctx.needs_input_grad[2:]
         arriving = {
-            name: gradient.to(ctx.dtype).contiguous()
+            name: gradient.to(ctx.dtype).transpose(0, 1).contiguous()
             for name, gradient in zip(forward.returned, gradients, strict=True)
             if gradient is not None
         }

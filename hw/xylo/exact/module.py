@@ -127,7 +127,7 @@ class ChipExact(TorchModule):
         if self._template.n_synapses == 1:
             wanted.discard("Isyn2")
         before = self._core_state(len(counts))
-        run = run_program(program, counts, before, wanted)
+        run = run_program(program, counts, before, wanted, time_first=True)
         course = Course(counts, clipped if clipped.any() else None, before, run.recorded)
         return course, run.state
 

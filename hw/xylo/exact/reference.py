@@ -122,7 +122,7 @@ class _Layer:
         self._charge(t, delivered)
         potential = self._integrate(t)
         events = self._fire(t, potential)
-        after = self.vmem_course[:, t]
+        after = self.vmem_course[t]
         self.vmem = (
             after
             + _change(potential)
@@ -132,7 +132,7 @@ class _Layer:
         return events
 
     def _charge(self, t: int, delivered: Tensor) -> None:
-        state = self.isyn_course[:, t]
+        state = self.isyn_course[t]
         beta = self.beta.detach()
         dash = torch.round(-torch.log2(1 - beta))
         free = torch.ones_like(state)
@@ -164,7 +164,7 @@ class _Layer:
         )
 
     def _fire(self, t: int, potential: Tensor) -> Tensor:
-        threshold, after = self.threshold.detach(), self.vmem_course[:, t]
+        threshold, after = self.threshold.detach(), self.vmem_course[t]
         value = potential.detach()
         slope = self._slopes(value) * (after < threshold)
         events = torch.round((value - after) / threshold)
@@ -206,12 +206,12 @@ def _run(
             for synapse in range(layer.isyn.shape[-1]):
                 name = ("Isyn", "Isyn2")[synapse] + layer.end
                 rows.setdefault(name, []).append(layer.isyn[..., synapse])
-    return {name: torch.stack(values, 1) for name, values in rows.items()}
+    return {name: torch.stack(values) for name, values in rows.items()}
 
 
 def _with_copies(placement: Placement, core: Core, hidden: _Layer, t: int, own: Tensor) -> Tensor:
     """Return all events that leave the hidden neurons (B, N), given those that they emit themselves."""
-    total = hidden.total_course[:, t]
+    total = hidden.total_course[t]
     parts = {group.index: own[:, group.place] for group in hidden.groups}
     for group in hidden.groups:
         if group.copied:

@@ -18,7 +18,7 @@ __all__ = ["last_state", "read_recording"]
 def read_recording(
     recorded: Mapping[str, Any], axes: Sequence[int], mapped: MappedNetwork
 ) -> dict[str, np.ndarray]:
-    """Return recordings as integer arrays (batch, time, neurons) of the simulator's types.
+    """Return recordings as integer arrays (time, batch, neurons) of the simulator's types.
 
     Args:
         recorded: by name; see :data:`.course.RECORDED`.
@@ -47,7 +47,7 @@ def read_recording(
             raise DataError(
                 f"The recording {name} holds numbers that are not whole, or beyond the chip's range."
             )
-        found[name] = whole
+        found[name] = np.ascontiguousarray(whole.swapaxes(0, 1))
     return found
 
 
@@ -56,8 +56,8 @@ def last_state(course: Course, after: CoreState) -> CoreState:
     recorded = course.recorded
     if not course.counts.shape[1]:
         return after
-    isyn = [recorded[name][:, -1] for name in ("Isyn", "Isyn2") if name in recorded]
+    isyn = [recorded[name][-1] for name in ("Isyn", "Isyn2") if name in recorded]
     return CoreState(
         np.stack(isyn, axis=1),
-        *(recorded[name][:, -1].astype(np.int16) for name in ("Vmem", "Spikes", "Isyn_out", "Vmem_out")),
+        *(recorded[name][-1].astype(np.int16) for name in ("Vmem", "Spikes", "Isyn_out", "Vmem_out")),
     )

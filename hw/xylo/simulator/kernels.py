@@ -80,8 +80,10 @@ class Scratch(NamedTuple):
 
 
 class Recording(NamedTuple):
-    """Arrays (samples, time, neurons) to fill; those without samples are not recorded."""
+    """Flat arrays to fill with rows of neurons, empty where nothing is recorded; see :mod:`.recording`."""
 
+    rows: tuple[int, int, int]
+    """Row of the first sample at the first step, rows from sample to sample, and from step to step."""
     spikes: np.ndarray
     vmem: np.ndarray
     isyn: np.ndarray
@@ -241,7 +243,8 @@ def run_lanes(program, inputs, input_peaks, work, scratch, recording, lanes, hid
         hidden_counts: int64 (6, padded hidden neurons), added to.
         out_counts: the same for the output neurons.
     """
-    n = work.vmem.shape[0]
+    n, n_hidden, n_output = work.vmem.shape[0], program.hidden.size, program.output.size
+    rows = recording.rows
     clipped, clipped_out = hidden_counts[SATURATED_I:].reshape(-1), out_counts[SATURATED_I:].reshape(-1)
     peaks, peaks_out, active = scratch.peaks, scratch.peaks_out, scratch.active
     tile, tile_2 = scratch.tile, scratch.tile_2
@@ -269,19 +272,20 @@ def run_lanes(program, inputs, input_peaks, work, scratch, recording, lanes, hid
             output, version, present, alias_first, no_aliases,
             isyn_out, vmem_out, events_out, peaks_out, out_counts,
         )  # fmt: skip
-        record_lanes(recording.spikes, step, events, 0, tile, tile_2)
-        record_lanes(recording.vmem, step, vmem, 0, tile, tile_2)
-        record_lanes(recording.isyn, step, isyn, 0, tile, tile_2)
-        record_lanes(recording.isyn_2, step, isyn, n, tile, tile_2)
-        record_lanes(recording.spikes_out, step, events_out, 0, tile, tile_2)
-        record_lanes(recording.vmem_out, step, vmem_out, 0, tile, tile_2)
-        record_lanes(recording.isyn_out, step, isyn_out, 0, tile, tile_2)
+        record_lanes(recording.spikes, rows, step, lanes, events, 0, n_hidden, tile, tile_2)
+        record_lanes(recording.vmem, rows, step, lanes, vmem, 0, n_hidden, tile, tile_2)
+        record_lanes(recording.isyn, rows, step, lanes, isyn, 0, n_hidden, tile, tile_2)
+        record_lanes(recording.isyn_2, rows, step, lanes, isyn, n, n_hidden, tile, tile_2)
+        record_lanes(recording.spikes_out, rows, step, lanes, events_out, 0, n_output, tile, tile_2)
+        record_lanes(recording.vmem_out, rows, step, lanes, vmem_out, 0, n_output, tile, tile_2)
+        record_lanes(recording.isyn_out, rows, step, lanes, isyn_out, 0, n_output, tile, tile_2)
 
 
 @_kernel
 def run_single(program, inputs, work, scratch, recording, hidden_counts, out_counts):
     """Run one sample: as :func:`run_lanes`, with ``inputs`` (time, padded channels) and states (neurons,)."""
-    n = work.vmem.shape[0]
+    n, n_hidden, n_output = work.vmem.shape[0], program.hidden.size, program.output.size
+    rows = recording.rows
     clipped, clipped_out = hidden_counts[SATURATED_I:].reshape(-1), out_counts[SATURATED_I:].reshape(-1)
     active, pending = scratch.active, scratch.pending
     largest = largest_out = 2**15
@@ -307,10 +311,10 @@ def run_single(program, inputs, work, scratch, recording, hidden_counts, out_cou
             hidden_counts[SPIKES, k] += events[k]
         for k in active[: _list_events(events_out, active)]:
             out_counts[SPIKES, k] += events_out[k]
-        record_single(recording.spikes, step, events, 0)
-        record_single(recording.vmem, step, vmem, 0)
-        record_single(recording.isyn, step, isyn, 0)
-        record_single(recording.isyn_2, step, isyn, n)
-        record_single(recording.spikes_out, step, events_out, 0)
-        record_single(recording.vmem_out, step, vmem_out, 0)
-        record_single(recording.isyn_out, step, isyn_out, 0)
+        record_single(recording.spikes, rows, step, events, 0, n_hidden)
+        record_single(recording.vmem, rows, step, vmem, 0, n_hidden)
+        record_single(recording.isyn, rows, step, isyn, 0, n_hidden)
+        record_single(recording.isyn_2, rows, step, isyn, n, n_hidden)
+        record_single(recording.spikes_out, rows, step, events_out, 0, n_output)
+        record_single(recording.vmem_out, rows, step, vmem_out, 0, n_output)
+        record_single(recording.isyn_out, rows, step, isyn_out, 0, n_output)

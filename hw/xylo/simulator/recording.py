@@ -1,4 +1,4 @@
-"""Writing states of all neurons in one time step to arrays (samples, time, neurons)."""
+"""Writing states of all neurons in one time step to rows of an array."""
 # ruff: noqa: ANN201, ANN202, PLR0917
 # mypy: allow-untyped-defs
 
@@ -29,21 +29,31 @@ def _transpose(source, first, result, scratch):
 
 
 @compiled
-def record_lanes(array, step, values, first_neuron, result, scratch):
-    """Write ``values`` (neurons, 32) from ``first_neuron`` on to ``array[:, step]``, if that is wanted."""
-    lanes, n_steps, n = array.shape
+def record_lanes(array, rows, step, lanes, values, first_neuron, n, result, scratch):
+    """Write the first ``n`` of ``values`` (neurons, 32) from ``first_neuron`` on, if that is wanted.
+
+    ``array`` holds rows of ``n`` numbers, that of a sample in a time step at ``first + sample * lane_rows +
+    step * step_rows``, these three being ``rows``; or it is empty.
+    """
+    if array.size == 0:
+        return
+    first, lane_rows, step_rows = rows
     for start in range(0, n, WIDTH):
         _transpose(values, (first_neuron + start) * WIDTH, result, scratch)
         for lane in range(lanes):
+            at = (first + lane * lane_rows + step * step_rows) * n + start
             if start + WIDTH <= n:
-                store(array, (lane * n_steps + step) * n + start, load(result, lane * WIDTH))
+                store(array, at, load(result, lane * WIDTH))
                 continue
-            for k in range(start, n):
-                array[lane, step, k] = result[lane * WIDTH + k - start]
+            for k in range(n - start):
+                array[at + k] = result[lane * WIDTH + k]
 
 
 @compiled
-def record_single(array, step, values, first_neuron):
-    """Write ``values`` (neurons,) from ``first_neuron`` on to ``array[0, step]``, if that is wanted."""
-    for k in range(array.shape[2]):
-        array[0, step, k] = values[first_neuron + k]
+def record_single(array, rows, step, values, first_neuron, n):
+    """As :func:`record_lanes` for one sample: ``values`` (neurons,)."""
+    if array.size == 0:
+        return
+    at = (rows[0] + step * rows[2]) * n
+    for k in range(n):
+        array[at + k] = values[first_neuron + k]

@@ -64,7 +64,7 @@ class CoreState:
 
 @dataclass(frozen=True)
 class KernelRun:
-    """What the kernels left: recordings (batch, time, neurons), the state, and rows of counters."""
+    """What the kernels left: recordings, the state, and rows of counters."""
 
     recorded: dict[str, np.ndarray]
     state: CoreState
@@ -72,22 +72,33 @@ class KernelRun:
     out_counts: np.ndarray
 
 
-def run_program(program: Program, counts: np.ndarray, state: CoreState, wanted: Collection[str]) -> KernelRun:
+def run_program(
+    program: Program,
+    counts: np.ndarray,
+    state: CoreState,
+    wanted: Collection[str],
+    *,
+    time_first: bool = False,
+) -> KernelRun:
     """Run ``counts`` (batch, time, channels), uint8 and within the input cap, from ``state``.
 
-    The result does not depend on the number of threads, which is torch's.
+    The result does not depend on the number of threads, which is torch's. Recordings are (batch, time,
+    neurons), or with ``time_first`` (time, batch, neurons).
     """
     batch, steps, _ = counts.shape
+    axes = (steps, batch) if time_first else (batch, steps)
     sizes = {name: (program.output if name.endswith("_out") else program.hidden).size for name in RECORDS}
     recorded: dict[str, np.ndarray] = {
-        name: np.empty((batch, steps if name in wanted else 0, sizes[name] if name in wanted else 0), dtype)
+        name: np.empty((*axes, sizes[name]) if name in wanted else (0, 0, 0), dtype)
         for name, dtype in RECORDS.items()
     }
+    flat = [array.reshape(-1) for array in recorded.values()]
     state = state.expanded(batch)
     shares = _shares(batch, torch.get_num_threads())
 
     def run_share(share: slice) -> tuple[np.ndarray, np.ndarray]:
-        return _run_share(program, counts[share], state.of(share), [a[share] for a in recorded.values()])
+        rows = (share.start, 1, batch) if time_first else (share.start * steps, steps, 1)
+        return _run_share(program, counts[share], state.of(share), rows, flat)
 
     if len(shares) <= 1 or torch.get_num_threads() == 1:
         counters = [run_share(share) for share in shares]
@@ -102,16 +113,20 @@ def run_program(program: Program, counts: np.ndarray, state: CoreState, wanted: 
 
 
 def _run_share(
-    program: Program, counts: np.ndarray, state: CoreState, recorded: list[np.ndarray]
+    program: Program,
+    counts: np.ndarray,
+    state: CoreState,
+    rows: tuple[int, int, int],
+    recorded: list[np.ndarray],
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Run some samples in one kernel call; ``state`` and ``recorded`` are views of their results."""
+    """Run some samples in one kernel call; ``state`` is a view of its result, ``rows`` say where they go."""
     lanes = len(counts)
     side_by_side = lanes > 1
     kernels = _kernels(side_by_side)
     own = _zero_counters(program)
     work = kernels.Work(*_working_arrays(state, side_by_side))
     scratch = kernels.Scratch(*_scratch_arrays(program))
-    recording = kernels.Recording(*recorded)
+    recording = kernels.Recording(rows, *recorded)
     if side_by_side:
         inputs = _aligned((*counts.shape[1:], WIDTH))
         inputs[:, :, :lanes] = counts.transpose(1, 2, 0)
@@ -191,7 +206,7 @@ def _kernels(side_by_side: bool) -> ModuleType:
         own = _zero_counters(program)
         work = kernels.Work(*_working_arrays(CoreState.zero(program), side_by_side))
         scratch = kernels.Scratch(*_scratch_arrays(program))
-        recording = kernels.Recording(*(np.empty((1, 0, 0), dtype) for dtype in RECORDS.values()))
+        recording = kernels.Recording((0, 0, 0), *(np.empty(0, dtype) for dtype in RECORDS.values()))
         inputs = np.zeros((0, 1, WIDTH), np.int16)
         if side_by_side:
             kernels.run_lanes(program, inputs, inputs[:, :, 0].copy(), work, scratch, recording, 1, *own)
