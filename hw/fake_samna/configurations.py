@@ -8,8 +8,6 @@ import copy
 from enum import Enum
 from typing import Any
 
-import numpy as np
-
 from ..xylo.configuration.fields import (
     ConfigObject,
     Field,
@@ -156,16 +154,3 @@ class _Maker:
         if isinstance(field, OptionalRange):
             return _NeuronRangeField(self._neuron_range)
         return _CopiedList() if isinstance(field, IntegerList) else copy.copy(field)
-
-
-def copied(config: Any) -> Any:
-    """Return a deep copy of a configuration, as passing it by value does."""
-    duplicate = type(config)()
-    for name, value in config._values.items():
-        if isinstance(value, ConfigObject):
-            duplicate._values[name] = copied(value)
-        elif isinstance(value, np.ndarray):
-            duplicate._values[name] = value.copy()
-        else:
-            duplicate._values[name] = copy.deepcopy(value)
-    return duplicate

@@ -1,5 +1,6 @@
 """The imitated chip: takes events and configurations, and answers what the bit-exact simulator computes."""
 
+import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,7 +12,6 @@ from ..xylo.configuration.conversion import specification_from_configuration
 from ..xylo.simulator.program import Program, compile_program
 from ..xylo.simulator.run import RECORDS, CoreState, run_program
 from ..xylo.specification.core import Specification
-from .configurations import copied
 from .dialect import Dialect
 from .faults import FaultCounter
 from .graph import SourceNode
@@ -62,7 +62,7 @@ class Core:
         """Take a configuration; it is not active yet."""
         if not isinstance(config, self._configuration):
             raise TypeError(f"apply_configuration(): incompatible argument {type(config).__name__}")
-        self._pending = copied(config)
+        self._pending = copy.deepcopy(config)
         if self.faults.strikes("corrupted_writes"):
             weights = self._pending.input.weights
             weights[0, 0] = -1 if weights[0, 0] == 1 else 1
@@ -70,7 +70,7 @@ class Core:
 
     def configuration(self) -> Any:
         """Return what is active."""
-        return copied(self._active)
+        return copy.deepcopy(self._active)
 
     def accept(self, events: list[Any]) -> None:
         """Queue events; objects that are none raise TypeError, and nothing of the list is taken."""
@@ -254,7 +254,7 @@ class Core:
             "neuron_i_syns": ("i_syn", np.concatenate([states["Isyn"], states["Isyn_out"]])),
             "hidden_spikes": ("spike", states["Spikes"]),
         }
-        if hasattr(self._active, "synapse2_enable"):
+        if "neuron_i_syn2s" in self._events["Readout"].fields:  # type: ignore[attr-defined]
             second = states.get("Isyn2", np.zeros(0, int))
             every["neuron_i_syn2s"] = ("i_syn2", second if second.size else np.zeros_like(states["Isyn"]))
         return {field: self._chosen(kind, values) for field, (kind, values) in every.items()}

@@ -77,6 +77,7 @@ class SamnaSession(Session):
         self._patience, self._retries, self._clock = read_timeout, retries, clock
         self._progress, self._main_clock = progress, main_clock
         self._monitored, self._memory_open, self._at_rest = False, False, False
+        self._built: dict[tuple[bool, bool, bool], tuple[XyloConfiguration, Any]] = {}
         self._board: SamnaBoard | None = None
         self._open()
         names = self._opened.names
@@ -143,7 +144,7 @@ class SamnaSession(Session):
     # Configuration.
 
     def _configure(self, spec: Specification) -> None:
-        self._spec = spec
+        self._spec, self._built = spec, {}
         self._monitored = self._memory_open = False
         self._apply()
         self._reset()
@@ -168,14 +169,8 @@ class SamnaSession(Session):
 
     def _apply(self, *, cleared: bool = False) -> None:
         """Write the configuration, wait until it is in force, and compare what the chip holds."""
-        board, ours = self._opened, self._ours(cleared=cleared)
-        source = "SpikeEvents" if self.chip.name == "a3" else None
-        written = board.configuration(ours, MODES[self._mode], source)
-        accepted, message = board.validate(written)
-        if not accepted:
-            raise ConfigurationRejected(
-                f"The driver does not take this program for {self.chip.title}: {message}"
-            )
+        board = self._opened
+        ours, written = self._configuration(cleared)
         for _ in range(self._retries + 1):
             board.apply(written)
             self._synchronise()
@@ -187,6 +182,21 @@ class SamnaSession(Session):
             f"After {self._retries + 1} attempts the chip does not hold what was written: {listed}. Power "
             "the board off and on, and connect again."
         )
+
+    def _configuration(self, cleared: bool) -> tuple[XyloConfiguration, Any]:
+        """Return our configuration and the driver's, which has accepted it; each is built once."""
+        key = (self._monitored, self._memory_open, cleared)
+        if key not in self._built:
+            board, ours = self._opened, self._ours(cleared=cleared)
+            source = "SpikeEvents" if self.chip.name == "a3" else None
+            written = board.configuration(ours, MODES[self._mode], source)
+            accepted, message = board.validate(written)
+            if not accepted:
+                raise ConfigurationRejected(
+                    f"The driver does not take this program for {self.chip.title}: {message}"
+                )
+            self._built[key] = ours, written
+        return self._built[key]
 
     def _synchronise(self) -> None:
         """Wait until what was applied is in force: a register is read behind it."""

@@ -4,6 +4,7 @@ The vendor's objects are C++ structs; their JSON is that of the cereal library: 
 dimensions, strides and flat values, optional values as objects with ``nullopt``.
 """
 
+import copy
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar, overload
 
@@ -310,6 +311,8 @@ class ConfigObject:
         super().__setattr__(name, value)
 
     def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python's own questions need no nearest match
+            raise AttributeError(name)
         raise AttributeError(self._unknown(name))
 
     def _unknown(self, name: str) -> str:
@@ -347,11 +350,27 @@ class ConfigObject:
         }
         return f"{type(self).__name__}({', '.join(f'{name}={text}' for name, text in shown.items())})"
 
+    def __deepcopy__(self: C, memo: dict[int, Any]) -> C:
+        duplicate = object.__new__(type(self))
+        object.__setattr__(
+            duplicate, "_values", {name: _copied(value) for name, value in self._values.items()}
+        )
+        return duplicate
+
     def __reduce__(self) -> tuple[Callable[[], Any], tuple[()], dict[str, Any]]:
         return type(self), (), self._values
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         object.__setattr__(self, "_values", state)
+
+
+def _copied(value: Any) -> Any:
+    """Return a deep copy of a field's value; what is not listed here cannot be changed."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if isinstance(value, list):
+        return [_copied(entry) for entry in value]
+    return copy.deepcopy(value) if isinstance(value, ConfigObject) else value
 
 
 def _short(value: Any) -> str:
