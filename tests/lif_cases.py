@@ -31,6 +31,7 @@ class Case:
     window: float = 0.5
     dtype: torch.dtype = torch.float64
     seed: int = 0
+    device: str = "cpu"
 
     def tensors(self):
         """Return the inputs by name, all of which want a gradient."""
@@ -38,7 +39,7 @@ class Case:
 
         def uniform(low, high, *shape):
             drawn = torch.rand(shape, generator=generator, dtype=torch.float64)
-            return (low + (high - low) * drawn).to(self.dtype)
+            return (low + (high - low) * drawn).to(self.device, self.dtype)
 
         B, T, N, S = self.batch, self.steps, self.neurons, self.synapses
         shapes = {"scalar": (), "vector": (N,), "row": (1, S), "matrix": (N, S)}
@@ -100,7 +101,7 @@ def run(case, backend, readout, values=None):
         outputs["iahp"] = final.iahp
     outputs |= {f"record {name}": course for name, course in record.items()}
     generator = torch.Generator().manual_seed(case.seed + 1)
-    weights = {name: torch.randn(o.shape, generator=generator).to(o.dtype) for name, o in outputs.items()}
+    weights = {name: torch.randn(o.shape, generator=generator).to(o) for name, o in outputs.items()}
     chosen = outputs if readout in ("all", "record") else {readout: outputs[readout]}
     loss = sum((outputs[name] * weights[name]).sum() for name in chosen)
     given = {name: value for name, value in values.items() if value is not None}

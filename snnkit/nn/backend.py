@@ -1,33 +1,48 @@
 """The one switch that says what runs the loops of spiking neurons.
 
 =============  ==============================================================================================
-``auto``       Compiled kernels where they cover the call (:mod:`snnkit.nn.kernels.coverage`), else ``torch``.
-               The default.
-``numba``      Compiled kernels; :class:`BackendError` says why where they do not cover a call.
+``auto``       Compiled kernels where they cover the call (:mod:`snnkit.nn.kernels.coverage`), Triton's for
+               tensors on a CUDA device, Numba's for the others; else ``torch``. The default.
+``numba``      Compiled kernels for the CPU; :class:`BackendError` says why where they do not cover a call.
+``triton``     The same for CUDA devices.
 ``torch``      Torch's operations: for training one autograd node per sequence of LIF neurons with one of our
                surrogates and no adaptation, else the plain loop.
 ``reference``  The plain loop of torch operations, always. It defines what the others compute.
 =============  ==============================================================================================
 
 Kernels cover LIFTorch, LIFBitshiftTorch, aLIFTorch and LIFNeuronTorch with StepPWL or PeriodicExponential,
-and ExpSynTorch, in float32 and float64 on the CPU. They do not cover surrogates of the user's own, other
-types and devices, ``torch.func`` transforms and ``torch.compile``. Gradients of gradients are computed on
-torch's operations from the same inputs.
+and ExpSynTorch, in float32 and float64. They do not cover surrogates of the user's own, other types and
+devices, ``torch.func`` transforms and ``torch.compile``; on CUDA devices recurrent populations of more than
+4096 channels. Gradients of gradients are computed on torch's operations from the same inputs. Triton is in
+the ``cuda`` extra, and comes with torch's builds for CUDA. With ``TRITON_INTERPRET=1`` in the environment its
+kernels also take tensors on the CPU, slowly, for tests.
 
 ``SNNKIT_BACKEND`` in the environment sets the backend with which a process starts.
 """
 
+import functools
 import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib import import_module
+
+from torch import Tensor
 
 from snnkit.utilities.errors import ConfigurationError, SnnkitError, unknown_key_message
 
-__all__ = ["BACKENDS", "BackendError", "get_backend", "kernels_wanted", "set_backend", "use_backend"]
+__all__ = [
+    "BACKENDS",
+    "BackendError",
+    "get_backend",
+    "kernels_wanted",
+    "kind_of_kernels",
+    "set_backend",
+    "use_backend",
+]
 
-BACKENDS = ("auto", "numba", "torch", "reference")
+BACKENDS = ("auto", "numba", "triton", "torch", "reference")
 
 ENVIRONMENT = "SNNKIT_BACKEND"
 
@@ -81,39 +96,39 @@ def use_backend(name: str) -> Iterator[None]:
         _local.reset(token)
 
 
-def kernels_wanted(reason: str | None) -> bool:
-    """Decide a call that kernels cover, or do not for ``reason``.
+def kernels_wanted(reason: str | None, kind: str = "numba") -> bool:
+    """Decide a call that kernels of a kind, numba or triton, cover, or do not for ``reason``.
 
     Raises:
-        BackendError: they do not, but ``"numba"`` was asked for.
+        BackendError: they do not, but that kind was asked for.
     """
     backend = get_backend()
-    if backend == "numba" and reason:
+    if backend == kind and reason:
         raise BackendError(
-            f"The backend 'numba' does not cover this call: {reason}. Choose 'auto', which takes torch's "
+            f"The backend '{kind}' does not cover this call: {reason}. Choose 'auto', which takes torch's "
             "operations for such calls: snnkit.nn.backend.set_backend('auto')."
         )
-    if backend not in ("auto", "numba") or reason:
+    if backend not in ("auto", kind) or reason:
         return False
-    return backend == "numba" or _numba_works()
+    return backend == kind or _works(kind)
 
 
-_works: bool | None = None
+def kind_of_kernels(tensor: Tensor) -> str:
+    """Return which kernels would take a tensor: triton for CUDA devices, or where asked for; else numba."""
+    return "triton" if tensor.is_cuda or get_backend() == "triton" else "numba"
 
 
-def _numba_works() -> bool:
-    global _works  # noqa: PLW0603 - asked once
-    if _works is None:
-        try:
-            import numba  # noqa: F401
-        except ImportError as error:
-            warnings.warn(
-                f"Numba cannot be imported ({error}); spiking neurons run on torch's operations, some "
-                "ten times slower. Install numba, or set SNNKIT_BACKEND=torch.",
-                RuntimeWarning,
-                stacklevel=4,
-            )
-            _works = False
-        else:
-            _works = True
-    return _works
+@functools.cache
+def _works(kind: str) -> bool:
+    try:
+        import_module(kind)
+    except ImportError as error:
+        extra = "numba" if kind == "numba" else "'snnkit[cuda]'"
+        warnings.warn(
+            f"{kind.title()} cannot be imported ({error}); spiking neurons run on torch's operations, some "
+            f"ten times slower. Install {extra}, or set {ENVIRONMENT}=torch.",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+        return False
+    return True

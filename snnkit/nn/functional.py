@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from snnkit.nn.backend import get_backend, kernels_wanted
+from snnkit.nn.backend import get_backend
 from snnkit.nn.delta_modulation import delta_modulate
-from snnkit.nn.lif_paths import has_single_node, lif_compiled, lif_single_node, reason_against_kernels
+from snnkit.nn.lif_paths import has_single_node, kernels_for, lif_compiled, lif_single_node
 from snnkit.nn.lif_sequence import sum_synapses, without_single_synapse
 from snnkit.nn.lif_types import Adaptation, LIFDynamics, LIFState, SpikeGeneration
 from snnkit.nn.single_state import exp_synapse, lif_neuron
@@ -96,8 +96,8 @@ def lif(
     """
     _check_steps(data)
     data = _floating(data, state.vmem)
-    if kernels_wanted(reason_against_kernels(data, state, dynamics, noise)):
-        return lif_compiled(data, state, dynamics, noise, record)
+    if kernels := kernels_for(data, state, dynamics, noise):
+        return lif_compiled(kernels, data, state, dynamics, noise, record=record)
     if torch.is_grad_enabled() and get_backend() != "reference" and has_single_node(dynamics):
         return lif_single_node(data, state, dynamics, noise, record)
     return lif_reference(data, state, dynamics, noise, record)

@@ -1,21 +1,25 @@
 """The faster ways to run LIF neurons, among which :func:`snnkit.nn.functional.lif` chooses."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from snnkit.nn.backend import kernels_wanted, kind_of_kernels
 from snnkit.nn.kernels.alif_function import FusedALIF
-from snnkit.nn.kernels.coverage import reason_against, surrogate_of
+from snnkit.nn.kernels.coverage import reason_against_kind, surrogate_of
 from snnkit.nn.kernels.lif_function import FusedLIF, LIFOptions
 from snnkit.nn.lif_sequence import LIFSequence, without_single_synapse
-from snnkit.nn.lif_types import LIFDynamics, LIFState, SpikeGeneration
+from snnkit.nn.lif_types import LIFDynamics, LIFState, NeuronInputs, SpikeGeneration
 
 __all__ = [
     "OTHER_SURROGATE",
     "has_known_surrogate",
     "has_single_node",
+    "kernels_for",
     "lif_compiled",
     "lif_single_node",
-    "reason_against_kernels",
 ]
 
 OTHER_SURROGATE = "the neurons have a surrogate that is not StepPWL or PeriodicExponential"
@@ -32,47 +36,63 @@ def has_single_node(dynamics: LIFDynamics) -> bool:
     return dynamics.adaptation is None and has_known_surrogate(dynamics.spike)
 
 
-def reason_against_kernels(
+def kernels_for(
     data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None
-) -> str | None:
-    """Say why compiled kernels do not cover the call, or None."""
-    if not has_known_surrogate(dynamics.spike):
-        return OTHER_SURROGATE
-    return reason_against(_inputs(data, state, dynamics, noise))
+) -> Callable[..., Any] | None:
+    """Return what runs the call on compiled kernels, from :class:`NeuronInputs` and options; None for torch.
+
+    Raises:
+        BackendError: the kernels that were asked for do not cover the call.
+    """
+    inputs = _inputs(data, state, dynamics, noise)
+    kind = kind_of_kernels(data)
+    known = has_known_surrogate(dynamics.spike)
+    reason = reason_against_kind(kind, inputs, inputs.w_rec) if known else OTHER_SURROGATE
+    if not kernels_wanted(reason, kind):
+        return None
+    if kind == "triton":
+        from snnkit.nn.kernels.triton_function import TritonLIF
+
+        return TritonLIF.apply
+    return FusedALIF.apply if inputs.iahp is not None else _without_adaptation
 
 
-def _inputs(
-    data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None
-) -> tuple[Tensor | None, ...]:
-    """Return the tensors that FusedLIF takes or, with adaptation, FusedALIF."""
+def _without_adaptation(*arguments: Any) -> tuple[Tensor | None, ...]:
+    """Run FusedLIF, with the arguments and outputs of FusedALIF."""
+    inputs, options = NeuronInputs._make(arguments[:-1]), arguments[-1]
+    constants = (inputs.alpha, inputs.beta, inputs.bias, inputs.threshold, inputs.w_rec)
+    spikes, vmem, isyn, *courses = FusedLIF.apply(*inputs[:4], *constants, inputs.noise, options)
+    return spikes, vmem, isyn, None, *courses, None
+
+
+def _inputs(data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None) -> NeuronInputs:
+    """Return the tensors of a call; adaptation needs constants and a state."""
+    adapts = dynamics.adaptation is not None and state.iahp is not None
+    w_ahp, gamma = dynamics.adaptation if adapts and dynamics.adaptation else (None, None)
     constants = (dynamics.alpha, dynamics.beta, dynamics.bias, dynamics.spike.threshold, dynamics.w_rec)
-    if not _adapts(state, dynamics):
-        return (data, *state[:3], *constants, noise)
-    return (data, *state, *constants, *(dynamics.adaptation or ()), noise)
-
-
-def _adapts(state: LIFState, dynamics: LIFDynamics) -> bool:
-    return dynamics.adaptation is not None and state.iahp is not None
+    iahp = state.iahp if adapts else None
+    return NeuronInputs(data, *state[:3], iahp, *constants, w_ahp, gamma, noise)
 
 
 def lif_compiled(
-    data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None, record: bool
+    run: Callable[..., Any],
+    data: Tensor,
+    state: LIFState,
+    dynamics: LIFDynamics,
+    noise: Tensor | None,
+    *,
+    record: bool,
 ) -> tuple[Tensor, LIFState, dict[str, Tensor]]:
-    """Run the compiled kernels."""
-    spike = dynamics.spike
-    inputs = _inputs(data, state, dynamics, noise)
+    """Run compiled kernels: those that :func:`kernels_for` returned."""
+    spike, inputs = dynamics.spike, _inputs(data, state, dynamics, noise)
     train = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
     surrogate = surrogate_of(spike.function)
     options = LIFOptions(surrogate, float(spike.window), float(spike.max_spikes), record, train)
-    if not _adapts(state, dynamics):
-        spikes, vmem, isyn, *courses = FusedLIF.apply(*inputs, options)
-        final = LIFState(vmem, isyn, spikes[:, -1])
-    else:
-        spikes, vmem, isyn, iahp, *courses = FusedALIF.apply(*inputs, options)
-        final = LIFState(vmem, isyn, spikes[:, -1], iahp)
+    spikes, vmem, isyn, iahp, potentials, charges, adaptations = run(*inputs, options)
+    final = LIFState(vmem, isyn, spikes[:, -1], iahp)
     if not record:
         return spikes, final, {}
-    return spikes, final, _record_of_courses(state, dynamics, (spikes, *courses))
+    return spikes, final, _record_of_courses(state, dynamics, spikes, potentials, charges, iahp=adaptations)
 
 
 def lif_single_node(
@@ -92,18 +112,23 @@ def lif_single_node(
     final = LIFState(last, charges[:, -1] * dynamics.beta, spikes[:, -1])
     if not record:
         return spikes, final, {}
-    return spikes, final, _record_of_courses(state, dynamics, (spikes, potentials, charges))
+    return spikes, final, _record_of_courses(state, dynamics, spikes, potentials, charges)
 
 
 def _record_of_courses(
-    state: LIFState, dynamics: LIFDynamics, courses: tuple[Tensor, ...]
+    state: LIFState,
+    dynamics: LIFDynamics,
+    spikes: Tensor,
+    potentials: Tensor,
+    charges: Tensor,
+    *,
+    iahp: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Return the record from spikes, potentials before reset, charges before their leak, and iahp if any."""
-    spikes, potentials, charges, *iahp = courses
+    """Return the record from spikes, potentials before reset, charges before their leak, and iahp."""
     isyn = charges * dynamics.beta
     irec = torch.zeros_like(isyn)
     if dynamics.w_rec is not None:
         irec = (torch.cat([state.spikes[:, None], spikes[:, :-1]], 1) @ dynamics.w_rec).view_as(isyn)
     vmem = potentials - spikes * dynamics.spike.threshold
-    adaptation = dict(zip(("iahp",), iahp, strict=False))
+    adaptation = {} if iahp is None else {"iahp": iahp}
     return {"vmem": vmem, "isyn": isyn, "irec": irec, **adaptation, "spikes": spikes}

@@ -1,13 +1,13 @@
 """What describes a population of spiking neurons to the functions of :mod:`snnkit.nn.functional`."""
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor
 
 from snnkit.nn.surrogates import SpikeFunction, StepPWL
 
-__all__ = ["Adaptation", "LIFDynamics", "LIFState", "SpikeGeneration"]
+__all__ = ["Adaptation", "LIFDynamics", "LIFState", "NeuronInputs", "SpikeGeneration"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,3 +66,27 @@ class LIFState(NamedTuple):
     isyn: Tensor
     spikes: Tensor
     iahp: Tensor | None = None
+
+
+class NeuronInputs(NamedTuple):
+    """The tensors of a call to compiled neurons, or the same for their gradients.
+
+    data ``(B, T, N * S)``; the state before the first step, vmem ``(B, N)``, isyn ``(B, N, S)``, spikes
+    ``(B, N)``, iahp ``(B, N)``; alpha ``(N,)`` or ``()``; beta, which broadcasts to ``(N, S)``; bias and
+    threshold, ``(N,)`` or ``()``; w_rec ``(N, N * S)``; w_ahp and gamma, ``(N,)`` or ``()``; noise
+    ``(B, T, N)``. Those of what the neurons don't have are None.
+    """
+
+    data: Any
+    vmem: Any
+    isyn: Any
+    spikes: Any
+    iahp: Any
+    alpha: Any
+    beta: Any
+    bias: Any
+    threshold: Any
+    w_rec: Any
+    w_ahp: Any
+    gamma: Any
+    noise: Any

@@ -37,6 +37,8 @@ def launched(monkeypatch):
 def _default_backend(monkeypatch):
     monkeypatch.delenv("SNNKIT_BACKEND", raising=False)
     monkeypatch.setattr(backend, "_process", None)
+    yield
+    backend._works.cache_clear()
 
 
 def test_kernels_are_the_default(launched):
@@ -135,7 +137,7 @@ def test_function_transforms_run_on_torch(launched):
 
 def test_without_numba_torch_takes_over_with_one_warning(monkeypatch, launched):
     monkeypatch.setitem(sys.modules, "numba", None)
-    monkeypatch.setattr(backend, "_works", None)
+    backend._works.cache_clear()
     with pytest.warns(RuntimeWarning, match="Numba cannot be imported"):
         LIFTorch(2)(torch.ones(1, 5, 2))
     LIFTorch(2)(torch.ones(1, 5, 2))

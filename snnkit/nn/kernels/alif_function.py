@@ -1,6 +1,6 @@
 """Adaptive LIF neurons over a whole sequence as one autograd node around the compiled kernels."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -8,7 +8,6 @@ from torch import Tensor
 
 from snnkit.nn.kernels.arrays import (
     array_of,
-    gradients_with_graph,
     of_recurrent_weights,
     own_gradient,
     spread,
@@ -16,8 +15,9 @@ from snnkit.nn.kernels.arrays import (
 )
 from snnkit.nn.kernels.launch import run_kernel
 from snnkit.nn.kernels.lif_function import LIFOptions
-from snnkit.nn.lif_types import Adaptation, LIFDynamics, LIFState, SpikeGeneration
-from snnkit.nn.surrogates import PeriodicExponential, StepPWL
+from snnkit.nn.kernels.plain_run import gradients_with_graph, plain_run
+from snnkit.nn.lif_types import NeuronInputs
+from snnkit.nn.surrogates import PeriodicExponential
 
 __all__ = ["FusedALIF"]
 
@@ -25,38 +25,19 @@ SUMMED = ("alpha", "bias", "threshold", "w_ahp", "gamma")
 """The constants with one number for each neuron, in the kernel's order of their sums."""
 
 
-class _Inputs(NamedTuple):
-    """The tensors of a call, in the order of ``FusedALIF.apply``; or the same for their gradients."""
+def _by_neuron(inputs: NeuronInputs, name: str) -> np.ndarray:
+    return spread(getattr(inputs, name), inputs.vmem.shape[1:])
 
-    data: Any
-    vmem: Any
-    isyn: Any
-    spikes: Any
-    iahp: Any
-    alpha: Any
-    beta: Any
-    bias: Any
-    threshold: Any
-    w_rec: Any
-    w_ahp: Any
-    gamma: Any
-    noise: Any
 
-    def by_neuron(self, name: str) -> np.ndarray:
-        return spread(getattr(self, name), self.vmem.shape[1:])
-
-    def decays(self) -> np.ndarray:
-        """Return beta, one number for each channel."""
-        return spread(self.beta, self.isyn.shape[1:]).reshape(-1)
+def _decays(inputs: NeuronInputs) -> np.ndarray:
+    """Return beta, one number for each channel."""
+    return spread(inputs.beta, inputs.isyn.shape[1:]).reshape(-1)
 
 
 class FusedALIF(torch.autograd.Function):
     """Adaptive leaky integrate-and-fire neurons over ``(B, T)`` steps.
 
-    ``apply`` takes data ``(B, T, N * S)``; the state before the first step, vmem ``(B, N)``, isyn
-    ``(B, N, S)``, spikes ``(B, N)``, iahp ``(B, N)``; alpha ``(N,)`` or ``()``; beta, which broadcasts to
-    ``(N, S)``; bias and threshold, ``(N,)`` or ``()``; w_rec ``(N, N * S)`` or None; w_ahp and gamma,
-    ``(N,)`` or ``()``; noise ``(B, T, N)`` or None; options.
+    ``apply`` takes the tensors of :class:`NeuronInputs`, of which w_rec and noise may be None, and options.
 
     It returns spikes ``(B, T, N)``, the last vmem, isyn and iahp, and, to be recorded, potentials before
     reset ``(B, T, N)``, charges before their leak ``(B, T, N, S)`` and iahp ``(B, T, N)``, else None for
@@ -67,8 +48,8 @@ class FusedALIF(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *arguments: Any) -> tuple[Tensor | None, ...]:
         """Run the kernel."""
-        inputs, options = _Inputs._make(arguments[:-1]), arguments[-1]
-        data, beta = inputs.data.contiguous(), inputs.decays()
+        inputs, options = NeuronInputs._make(arguments[:-1]), arguments[-1]
+        data, beta = inputs.data.contiguous(), _decays(inputs)
         dtype, (batch, steps, _) = beta.dtype, data.shape
         spikes = data.new_empty(batch, steps, inputs.vmem.shape[1])
         kept, empty = options.record or options.train, (0, 0, 0)
@@ -82,8 +63,8 @@ class FusedALIF(torch.autograd.Function):
         ]
         arrays = (
             array_of(data, 3, dtype), array_of(inputs.noise, 3, dtype), array_of(inputs.spikes, 2, dtype),
-            inputs.by_neuron("alpha"), beta, inputs.by_neuron("bias"), inputs.by_neuron("threshold"),
-            array_of(inputs.w_rec, 2, dtype), inputs.by_neuron("w_ahp"), inputs.by_neuron("gamma"),
+            _by_neuron(inputs, "alpha"), beta, _by_neuron(inputs, "bias"), _by_neuron(inputs, "threshold"),
+            array_of(inputs.w_rec, 2, dtype), _by_neuron(inputs, "w_ahp"), _by_neuron(inputs, "gamma"),
             dtype.type(options.max_spikes), *(state.numpy().reshape(batch, -1) for state in last),
             spikes.numpy(), potentials.numpy(), charges.numpy(), adaptations.numpy(),
         )  # fmt: skip
@@ -100,21 +81,21 @@ class FusedALIF(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Run the adjoint kernel; with ``create_graph``, torch's operations."""
         *kept, spikes, potentials, charges = ctx.saved_tensors
-        inputs, need = _Inputs._make(kept), _Inputs._make(ctx.needs_input_grad[:-1])
+        inputs, need = NeuronInputs._make(kept), NeuronInputs._make(ctx.needs_input_grad[:-1])
         if torch.is_grad_enabled():
-            return (*gradients_with_graph(_differentiable(ctx.options), inputs, need, gradients), None)
+            return (*gradients_with_graph(plain_run(ctx.options), inputs, need, gradients), None)
         return (*_gradients(inputs, need, ctx.options, (spikes, potentials, charges), gradients), None)
 
 
 def _gradients(
-    inputs: _Inputs,
-    need: _Inputs,
+    inputs: NeuronInputs,
+    need: NeuronInputs,
     options: LIFOptions,
     courses: tuple[Tensor, Tensor, Tensor | None],
     gradients: tuple[Tensor | None, ...],
-) -> _Inputs:
+) -> NeuronInputs:
     spikes, potentials, charges = courses
-    beta = inputs.decays()
+    beta = _decays(inputs)
     dtype, (batch, _, channels) = beta.dtype, inputs.data.shape
     g_spikes, g_vmem, g_isyn, g_iahp, g_potentials, g_charges, g_adaptations = gradients
     dv, dc, dq = (
@@ -132,8 +113,8 @@ def _gradients(
         array_of(inputs.data, 3, dtype), array_of(inputs.spikes, 2, dtype),
         array_of(inputs.isyn, 3, dtype).reshape(batch, channels), array_of(inputs.vmem, 2, dtype),
         array_of(inputs.iahp, 2, dtype), spikes.detach().numpy(), potentials.detach().numpy(),
-        array_of(charges, 3, dtype), inputs.by_neuron("alpha"), beta, inputs.by_neuron("threshold"),
-        array_of(inputs.w_rec, 2, dtype), inputs.by_neuron("w_ahp"), inputs.by_neuron("gamma"),
+        array_of(charges, 3, dtype), _by_neuron(inputs, "alpha"), beta, _by_neuron(inputs, "threshold"),
+        array_of(inputs.w_rec, 2, dtype), _by_neuron(inputs, "w_ahp"), _by_neuron(inputs, "gamma"),
         options.surrogate is PeriodicExponential, dtype.type(options.window), dtype.type(options.max_spikes),
         array_of(g_spikes, 3, dtype), array_of(g_potentials, 3, dtype), array_of(g_charges, 3, dtype),
         array_of(g_adaptations, 3, dtype), dv.numpy(), dc.numpy().reshape(batch, channels), dq.numpy(),
@@ -146,7 +127,7 @@ def _gradients(
     found["beta"] = None
     if need.beta:
         found["beta"] = summed_over_batch(d_beta.reshape(inputs.isyn.shape), inputs.beta.shape)
-    return _Inputs(
+    return NeuronInputs(
         data=dx if need.data else None,
         vmem=dv,
         isyn=dc,
@@ -158,28 +139,7 @@ def _gradients(
     )
 
 
-def _of_first_events(inputs: _Inputs, dc: Tensor, dq: Tensor) -> Tensor:
+def _of_first_events(inputs: NeuronInputs, dc: Tensor, dq: Tensor) -> Tensor:
     """Return the gradient of the events before the first step from those of isyn and iahp."""
     found = dq * inputs.w_ahp
     return found if inputs.w_rec is None else found + dc.flatten(1) @ inputs.w_rec.T
-
-
-def _differentiable(options: LIFOptions) -> Any:
-    """Return the node's computation on torch's operations, with a graph."""
-    from snnkit.nn.functional import lif_reference
-
-    function = (PeriodicExponential if options.surrogate is PeriodicExponential else StepPWL).apply
-
-    def run(*tensors: Tensor) -> tuple[Tensor | None, ...]:
-        inputs = _Inputs._make(tensors)
-        spike = SpikeGeneration(inputs.threshold, function, options.window, options.max_spikes)
-        own = Adaptation(inputs.w_ahp, inputs.gamma)
-        dynamics = LIFDynamics(inputs.alpha, inputs.beta, inputs.bias, spike, inputs.w_rec, own)
-        state = LIFState(inputs.vmem, inputs.isyn, inputs.spikes, inputs.iahp)
-        spikes, last, record = lif_reference(inputs.data, state, dynamics, inputs.noise, record=True)
-        potentials = record["vmem"] + spikes * inputs.threshold
-        before = torch.cat([inputs.isyn[:, None], record["isyn"][:, :-1]], 1)
-        charges = before + inputs.data.view_as(before) + record["irec"]
-        return spikes, last.vmem, last.isyn, last.iahp, potentials, charges, record["iahp"]
-
-    return run

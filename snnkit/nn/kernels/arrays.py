@@ -1,7 +1,6 @@
 """Tensors as arrays for a kernel, and what every autograd node around kernels needs."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,7 +8,6 @@ from torch import Tensor
 
 __all__ = [
     "array_of",
-    "gradients_with_graph",
     "of_recurrent_weights",
     "own_gradient",
     "spread",
@@ -61,26 +59,3 @@ def of_recurrent_weights(first: Tensor, spikes: Tensor, dc: Tensor) -> Tensor:
     before = first.detach().clone()
     before[1:] -= spikes.detach()[:-1, -1]
     return torch.addmm(before.T @ dc[:, 0], rows[:-1].T, columns[1:])
-
-
-def gradients_with_graph(
-    run: Callable[..., Sequence[Tensor | None]],
-    inputs: Sequence[Tensor | None],
-    need: Sequence[bool],
-    gradients: Sequence[Tensor | None],
-) -> tuple[Tensor | None, ...]:
-    """Return gradients that have a graph of their own, for gradients of gradients.
-
-    Args:
-        run: the node's computation on torch's operations, from ``inputs`` to its outputs.
-        inputs: of the node.
-        need: which of them want a gradient.
-        gradients: that arrived for the outputs; None for those without.
-    """
-    pairs = [(o, g) for o, g in zip(run(*inputs), gradients, strict=True) if g is not None]
-    wanted: Any = [tensor for tensor, is_needed in zip(inputs, need, strict=True) if is_needed]
-    outputs: Any = [o for o, _ in pairs]
-    found = iter(
-        torch.autograd.grad(outputs, wanted, [g for _, g in pairs], create_graph=True, allow_unused=True)
-    )
-    return tuple(next(found) if is_needed else None for is_needed in need)

@@ -6,9 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnkit.nn.kernels.arrays import array_of, gradients_with_graph, own_gradient, spread, summed_over_batch
+from snnkit.nn.kernels.arrays import array_of, own_gradient, spread, summed_over_batch
 from snnkit.nn.kernels.launch import run_kernel
 from snnkit.nn.kernels.lif_function import LIFOptions
+from snnkit.nn.kernels.plain_run import gradients_with_graph
 from snnkit.nn.lif_types import SpikeGeneration
 from snnkit.nn.single_state_loops import lif_neuron_reference
 from snnkit.nn.surrogates import PeriodicExponential, StepPWL
