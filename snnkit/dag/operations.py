@@ -11,6 +11,8 @@ __all__ = ["Add", "Concat", "Identity", "Select"]
 class Add(nn.Module):
     """Sum of all inputs: tensors of shapes that broadcast together."""
 
+    operation = "add"
+
     def forward(self, first: Tensor, *others: Tensor) -> Tensor:
         """Return ``first + others[0] + ...``, added from left to right."""
         total = first
@@ -21,6 +23,8 @@ class Add(nn.Module):
 
 class Concat(nn.Module):
     """All inputs joined along one axis, the last (channels) by default."""
+
+    operation = "cat"
 
     def __init__(self, dim: int = -1) -> None:
         super().__init__()
@@ -38,6 +42,8 @@ class Concat(nn.Module):
 class Identity(nn.Module):
     """Passes its one input on unchanged."""
 
+    operation = "identity"
+
     def forward(self, value: Tensor) -> Tensor:
         """Return ``value``."""
         return value
@@ -45,6 +51,8 @@ class Identity(nn.Module):
 
 class Select(nn.Module):
     """One of the outputs of a vertex that has several (a nested graph with several output vertices)."""
+
+    operation = "getitem"
 
     def __init__(self, index: int) -> None:
         super().__init__()

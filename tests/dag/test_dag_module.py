@@ -155,15 +155,17 @@ def test_several_outputs_are_a_tuple_and_select_reads_one_of_them():
     assert [v.name for v in flat.get_vertex_by_name("join").predecessors] == ["block.double", "input"]
 
 
-def test_reading_a_vertex_with_several_outputs_without_select_cannot_be_flattened():
+def test_a_vertex_with_several_outputs_can_be_read_whole():
     block = DagModule("block")
     x = block.add_input_vertex("input")
     block.mark_as_output(x, block.add_vertex("same", Identity(), [x]))
     graph = DagModule("net")
     nested = graph.add_vertex("block", block, [graph.add_input_vertex("input")])
     graph.mark_as_output(graph.add_vertex("join", Identity(), [nested]))
-    with pytest.raises(GraphError, match="'join' reads 'block', which has 2 outputs: put a Select"):
-        graph.flatten()
+    data = torch.ones(2)
+    for whole in (graph(data), graph.flatten()(data)):
+        assert isinstance(whole, tuple)
+        assert all(torch.equal(part, data) for part in whole)
 
 
 def test_registered_calls_apply_to_subclasses_and_the_nearest_class_wins():

@@ -1,0 +1,7 @@
+"""The functions that graphs hold besides modules, each under one name however a model spells it."""
+
+from .canonical import Call, canonical
+from .function import FreeTensor, Function
+from .library import FUNCTIONS, FunctionSpec, function_named
+
+__all__ = ["FUNCTIONS", "Call", "FreeTensor", "Function", "FunctionSpec", "canonical", "function_named"]

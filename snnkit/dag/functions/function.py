@@ -1,0 +1,95 @@
+"""A function as a module, so that a vertex can hold it."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from .library import function_named
+
+__all__ = ["FreeTensor", "Function"]
+
+
+class Function(nn.Module):
+    """One canonical function, whichever way the model wrote it.
+
+    Args:
+        operation: Its name in :data:`~snnkit.dag.functions.FUNCTIONS`.
+        in_place: Whether it writes its result into its first argument, of which other values of the graph
+            are views; where nothing else sees the difference, capture makes a function of it that does not.
+
+    Raises:
+        GraphError: There is no such function.
+    """
+
+    def __init__(self, operation: str, in_place: bool = False) -> None:
+        super().__init__()
+        self.operation = operation
+        self.in_place = in_place
+        self.compute = _in_place(operation) if in_place else function_named(operation).compute
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Return the function of the arguments."""
+        return self.compute(*args, **kwargs)
+
+    def extra_repr(self) -> str:
+        """Show the name."""
+        return f"{self.operation}, in_place=True" if self.in_place else self.operation
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Builtins and closures cannot all be copied or pickled; the name says it all.
+        return {key: value for key, value in self.__dict__.items() if key != "compute"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        name = self.operation
+        self.compute = _in_place(name) if self.in_place else function_named(name).compute
+
+
+class FreeTensor(nn.Module):
+    """A parameter, buffer or constant that the model uses directly: the value of a vertex without inputs.
+
+    Args:
+        value: The tensor; a ``torch.nn.Parameter`` is a parameter of the graph as well.
+        persistent: Whether a buffer is part of the ``state_dict``.
+    """
+
+    value: Tensor
+
+    def __init__(self, value: Tensor, persistent: bool = True) -> None:
+        super().__init__()
+        if isinstance(value, nn.Parameter):
+            self.value = value
+        else:
+            self.register_buffer("value", value, persistent)
+
+    def forward(self) -> Tensor:
+        """Return the tensor."""
+        return self.value
+
+    def extra_repr(self) -> str:
+        """Show the shape."""
+        return str(tuple(self.value.shape))
+
+
+def _in_place(operation: str) -> Any:
+    """Return the function that writes its result into its first argument."""
+    function_named(operation)
+    if operation == "index_assign":
+        return _assign_item
+    if operation == "assign":
+        return function_named(operation).compute
+    renamed = {"gaussian": "normal_", "to": None}.get(operation, f"{operation}_")
+    method = getattr(Tensor, renamed, None) if renamed else None
+    if method is not None:
+        return method
+    compute = function_named(operation).compute
+
+    def write(input: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return input.copy_(compute(input, *args, **kwargs))
+
+    return write
+
+
+def _assign_item(input: Tensor, index: Any, value: Any) -> Tensor:
+    input[index] = value
+    return input
