@@ -57,12 +57,13 @@ class QuantisedNetwork:
 
 @dataclass(frozen=True, eq=False)
 class _Layer:
-    """What quantising hidden and output neurons have in common; (N,) and (N, S) tensors."""
+    """What quantising hidden and output neurons have in common."""
 
     threshold: Tensor
     bias: Tensor
-    synaptic_bias: Tensor
-    decay_syn: Tensor
+    """(N,) with the constant synaptic input folded in."""
+    dash_syn: Tensor
+    """(N, S)."""
     weights: tuple[tuple[Tensor, int], ...]
     """(Nsrc, N, S) or (Nsrc, N) with their shifts, over all neurons of the layer."""
     peak: Tensor | None
@@ -106,18 +107,18 @@ def integers_of(
     hidden = _hidden_layer(mapped, plan, peaks.get("hidden"))
     output = _output_layer(mapped, plan, peaks.get("output"))
     given = _by_neuron(mapped, scales or {}, "scales")
-    scale = given.get("hidden", _scales(hidden, plan, chip))
-    scale_out = given.get("output", _scales(output, plan, chip))
+    scale = given["hidden"] if given else _scales(hidden, plan, chip)
+    scale_out = given["output"] if given else _scales(output, plan, chip)
     n_receiving = mapped.weights_in.shape[1]
-    dash_syn = _dashes(mapped.decay_syn, chip)
+    dash_syn = _whole(hidden.dash_syn)
     arrays = {
         "weights_in": _integers(mapped.weights_in, scale[:n_receiving], plan.weight_shift_in, chip),
         "weights_rec": _integers(mapped.weights_rec, scale, plan.weight_shift_rec, chip),
         "weights_out": _integers(mapped.weights_out, scale_out, plan.weight_shift_out, chip),
-        "dash_mem": _dashes(mapped.decay_mem, chip),
+        "dash_mem": _whole(_dashes(mapped.decay_mem, chip)),
         "dash_syn": dash_syn[:, 0],
-        "dash_mem_out": _dashes(mapped.decay_mem_out, chip),
-        "dash_syn_out": _dashes(mapped.decay_syn_out, chip),
+        "dash_mem_out": _whole(_dashes(mapped.decay_mem_out, chip)),
+        "dash_syn_out": _whole(output.dash_syn)[:, 0],
         "threshold": _thresholds(hidden.threshold, scale, chip),
         "threshold_out": _thresholds(output.threshold, scale_out, chip),
         "bias": _biases(hidden, scale, chip),
@@ -136,48 +137,34 @@ def _hidden_layer(mapped: MappedNetwork, plan: ScalePlan, peak: Tensor | None) -
         (torch.from_numpy(inputs), plan.weight_shift_in),
         (torch.from_numpy(mapped.weights_rec), plan.weight_shift_rec),
     )
-    return _Layer(
-        torch.from_numpy(mapped.threshold),
-        torch.from_numpy(mapped.bias),
-        torch.from_numpy(mapped.synaptic_bias),
-        torch.from_numpy(mapped.decay_syn),
-        weights,
-        peak,
-    )
+    dash_syn = _dashes(mapped.decay_syn, mapped.chip)
+    bias = _folded_bias(mapped.bias, mapped.synaptic_bias, dash_syn)
+    return _Layer(torch.from_numpy(mapped.threshold), bias, dash_syn, weights, peak)
 
 
 def _output_layer(mapped: MappedNetwork, plan: ScalePlan, peak: Tensor | None) -> _Layer:
-    return _Layer(
-        torch.from_numpy(mapped.threshold_out),
-        torch.from_numpy(mapped.bias_out),
-        torch.from_numpy(mapped.synaptic_bias_out)[:, None],
-        torch.from_numpy(mapped.decay_syn_out)[:, None],
-        ((torch.from_numpy(mapped.weights_out), plan.weight_shift_out),),
-        peak,
-    )
+    dash_syn = _dashes(mapped.decay_syn_out[:, None], mapped.chip)
+    bias = _folded_bias(mapped.bias_out, mapped.synaptic_bias_out[:, None], dash_syn)
+    weights = ((torch.from_numpy(mapped.weights_out), plan.weight_shift_out),)
+    return _Layer(torch.from_numpy(mapped.threshold_out), bias, dash_syn, weights, peak)
 
 
 def _scales(layer: _Layer, plan: ScalePlan, chip: Chip) -> Tensor:
     return neuron_scales(
         weights=layer.weights,
-        threshold=_limiting_threshold(layer, chip),
-        bias=_folded_bias(layer, chip),
+        threshold=layer.threshold,
+        bias=layer.bias,
         peak=layer.peak,
         chip=chip,
         headroom=plan.headroom,
     )
 
 
-def _limiting_threshold(layer: _Layer, chip: Chip) -> Tensor:
-    """Put the neuron's largest weight in place of a threshold that is there so as never to be reached."""
-    largest = torch.stack([matrix.abs().movedim(1, 0).flatten(1).amax(1) for matrix, _ in layer.weights])
-    stand_in = torch.where(largest.amax(0) > 0, largest.amax(0), torch.ones_like(layer.threshold))
-    return torch.where(layer.threshold >= chip.max_threshold, stand_in, layer.threshold)
-
-
-def _folded_bias(layer: _Layer, chip: Chip) -> Tensor:
-    dash = dash_for_decay(layer.decay_syn, chip)
-    return layer.bias + fold_bias(layer.synaptic_bias.reshape(-1), dash)
+def _folded_bias(bias: np.ndarray, synaptic_bias: np.ndarray, dash_syn: Tensor) -> Tensor:
+    own = torch.from_numpy(bias)
+    return (
+        own + fold_bias(torch.from_numpy(synaptic_bias).reshape(-1), dash_syn) if synaptic_bias.any() else own
+    )
 
 
 def _integers(weights: np.ndarray, scale: Tensor, shift: int, chip: Chip) -> np.ndarray:
@@ -189,11 +176,15 @@ def _thresholds(threshold: Tensor, scale: Tensor, chip: Chip) -> np.ndarray:
 
 
 def _biases(layer: _Layer, scale: Tensor, chip: Chip) -> np.ndarray:
-    return quantise_bias(_folded_bias(layer, chip), scale, chip, integers=True).numpy()
+    return quantise_bias(layer.bias, scale, chip, integers=True).numpy()
 
 
-def _dashes(decays: np.ndarray, chip: Chip) -> np.ndarray:
-    return dash_for_decay(torch.from_numpy(np.ascontiguousarray(decays)), chip).to(torch.int64).numpy()
+def _dashes(decays: np.ndarray, chip: Chip) -> Tensor:
+    return dash_for_decay(torch.from_numpy(np.ascontiguousarray(decays)), chip)
+
+
+def _whole(values: Tensor) -> np.ndarray:
+    return values.to(torch.int64).numpy()
 
 
 def _by_neuron(mapped: MappedNetwork, values: Mapping[str, Tensor], what: str) -> dict[str, Tensor]:

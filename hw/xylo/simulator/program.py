@@ -86,7 +86,8 @@ def program_of(chip: Chip, values: Mapping[str, Any], aliases: Sequence[Sequence
     n_hidden, n_synapses = len(values["threshold"]), values["weights_in"].shape[2]
     n, n_out = padded(n_hidden), padded(len(values["threshold_out"]))
     silent = n_hidden - values["weights_out"].shape[0]
-    weights_out = np.pad(values["weights_out"], ((silent, 0), (0, 0)))[:, :, None]
+    weights_out = np.zeros((n_hidden, len(values["threshold_out"]), 1), values["weights_out"].dtype)
+    weights_out[silent:, :, 0] = values["weights_out"]
     dash_syn = np.stack([values[name] for name in ("dash_syn", "dash_syn_2")[:n_synapses]])
     targets = [np.asarray(row, np.int32) for row in aliases]
     return Program(
@@ -143,11 +144,11 @@ def _layer(
     cap: int, dash_syn: np.ndarray, dash_mem: np.ndarray, bias: np.ndarray, threshold: np.ndarray
 ) -> Layer:
     size = len(threshold)
-    missing = padded(size) - size
 
     def widened(values: np.ndarray, fill: int) -> np.ndarray:
-        widths = [(0, 0)] * (values.ndim - 1) + [(0, missing)]
-        return np.ascontiguousarray(np.pad(values.astype(np.int16), widths, constant_values=fill))
+        result = np.full((*values.shape[:-1], padded(size)), fill, np.int16)
+        result[..., :size] = values
+        return result
 
     # Beyond 15 a shift of a 16-bit number changes nothing any more.
     return Layer(
