@@ -10,7 +10,7 @@ from snnkit.nn import functional
 from snnkit.nn.backend import BackendError, use_backend
 from snnkit.nn.functional import SpikeGeneration
 from snnkit.nn.kernels import exp_syn_function, launch, lif_neuron_function
-from snnkit.nn.modules import ExpSynTorch, LIFNeuronTorch
+from snnkit.nn.modules import ExpSynTorch, LIFNeuronTorch, LowPass
 from snnkit.nn.surrogates import PeriodicExponential, StepPWL
 
 SHAPES = st.tuples(st.integers(1, 4), st.integers(1, 30), st.integers(1, 40))
@@ -179,3 +179,22 @@ def test_function_transforms_and_integer_events_are_taken(name):
     wanted = events.float().requires_grad_()
     module.reset_state()(wanted)[0].sum().backward()
     torch.testing.assert_close(gradient, wanted.grad)
+
+
+@pytest.mark.parametrize("tau", [0.0, 0.02, [0.01, 0.02, 0.03]])
+def test_low_pass_equals_its_equation_to_the_last_bit(tau):
+    with pytest.warns(DeprecationWarning):
+        module = LowPass(3, 1e-3, tau)
+    data = torch.randn(20, 4, 3, requires_grad=True)
+    outputs, loop = [], torch.zeros(4, 3)
+    for step in data:
+        loop = loop * module.alpha_mem + step
+        outputs.append(loop)
+    expected = torch.stack(outputs)
+    with use_backend("numba"):
+        filtered, state, _ = module(data)
+    assert torch.equal(filtered, expected)
+    assert torch.equal(state["vmem"], expected[-1])
+    weights = torch.randn(expected.shape)
+    ours, theirs = (torch.autograd.grad((y * weights).sum(), data)[0] for y in (filtered, expected))
+    torch.testing.assert_close(ours, theirs)

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnkit.nn.functional import exp_synapse
 from snnkit.nn.leaks import tau_to_decay
 from snnkit.nn.modules.declarations import FloatVector, real
 from snnkit.nn.modules.module import TorchModule
@@ -55,9 +56,10 @@ class LowPass(TorchModule):
                 f"LowPass: input must be (time, batch, {channels}), time above 0, not {tuple(data.shape)}."
             )
         (vmem,) = self._states_for(data.shape[1], "vmem")
-        outputs = []
-        for step in data.unbind(0):
-            vmem = vmem * self.alpha_mem + step
-            outputs.append(vmem)
-        self._keep_states(vmem=vmem)
-        return torch.stack(outputs)
+        # vmem[t] = (alpha vmem[t-1]) + x[t]: what is in brackets is the current of a synapse after its leak.
+        first = vmem * self.alpha_mem
+        currents, _ = exp_synapse(data.transpose(0, 1), first, self.alpha_mem)
+        before = torch.cat([first[None], currents.transpose(0, 1)[:-1]])
+        outputs = before + data
+        self._keep_states(vmem=outputs[-1].clone())
+        return outputs
