@@ -54,15 +54,7 @@ def kernels_for(
         from snnkit.nn.kernels.triton_function import TritonLIF
 
         return TritonLIF.apply
-    return FusedALIF.apply if inputs.iahp is not None else _without_adaptation
-
-
-def _without_adaptation(*arguments: Any) -> tuple[Tensor | None, ...]:
-    """Run FusedLIF, with the arguments and outputs of FusedALIF."""
-    inputs, options = NeuronInputs._make(arguments[:-1]), arguments[-1]
-    constants = (inputs.alpha, inputs.beta, inputs.bias, inputs.threshold, inputs.w_rec)
-    spikes, vmem, isyn, *courses = FusedLIF.apply(*inputs[:4], *constants, inputs.noise, options)
-    return spikes, vmem, isyn, None, *courses, None
+    return FusedLIF.apply if inputs.iahp is None else FusedALIF.apply
 
 
 def _inputs(data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None) -> NeuronInputs:

@@ -1,77 +1,60 @@
 """The kernels of leaky integrate-and-fire neurons with synapses; equations: :mod:`snnkit.nn.lif_sequence`.
 
-Arrays are C-contiguous and of one float type. Axes: ``B``, ``T``, ``N`` and, for channels, ``C = N S``.
-An array of size 0 stands for None. Each call does the batch elements ``low ... high - 1``.
+All arrays are of one float type, C-contiguous, and flat: the shapes named here are how their numbers lie,
+with ``B`` batch, ``T`` time, ``N`` neurons and ``C = N S`` channels. One of size 0 stands for None.
+``shape`` is ``(T, N, S)``. The work is divided into parts: a part is one batch element and, without
+recurrence, at most ``WIDTH`` of its neurons, so that their states stay in the cache. A call does the parts
+``low ... high - 1``.
+
+The backward pass needs potentials, events and charges of all steps. They are not kept but computed again,
+``SPAN`` steps at a time, from the states that the forward pass left as marks: that takes less time than
+writing and reading them, and less memory.
 """
-# ruff: noqa: ANN201, ANN202, PLR0912, PLR0917
+# ruff: noqa: ANN201, PLR0917
 # mypy: allow-untyped-defs
 
 import numpy as np
 
-from snnkit.nn.kernels import loops
-from snnkit.nn.kernels.loops import (
-    OPTIONS,
-    PADDING,
-    add_up,
-    charge,
-    compiled,
-    deliver,
-    fire,
-    gather,
-    row,
-    slopes_exp,
-    slopes_step,
+from snnkit.nn.kernels import bumps, lif_recurrence, lif_steps, loops, simd, spans
+from snnkit.nn.kernels.lif_recurrence import deliver, feed_back
+from snnkit.nn.kernels.lif_steps import (
+    CHARGE,
+    FIRST_SYNAPSE,
+    PER_SYNAPSE,
+    advance,
+    begin,
+    foresee,
+    get_gradients,
+    go_back,
+    restore,
+    save,
+    set_gradients,
 )
+from snnkit.nn.kernels.loops import OPTIONS
+from snnkit.nn.kernels.simd import aligned, lanes_of
+from snnkit.nn.kernels.spans import SPAN, WIDTH
 from snnkit.utilities.compilation import disk_cached
 
 __all__ = ["lif_backward", "lif_forward"]
 
+AT_ONCE = 64
+"""Neurons that keep the processor busy: what one does in a step waits for its step before."""
 
-@compiled
-def _charge_recorded(x, b, t, received, isyn, beta, charges):
-    """As ``charge``, with recurrent input (unless of size 0), writing the charges (unless of size 0)."""
-    if received.size == 0:
-        for j in range(isyn.shape[0]):
-            c = isyn[j] + x[b, t, j]
-            charges[b, t, j] = c
-            isyn[j] = c * beta[j]
-    elif charges.size == 0:
-        for j in range(isyn.shape[0]):
-            isyn[j] = ((isyn[j] + x[b, t, j]) + received[j]) * beta[j]
-    else:
-        for j in range(isyn.shape[0]):
-            c = (isyn[j] + x[b, t, j]) + received[j]
-            charges[b, t, j] = c
-            isyn[j] = c * beta[j]
+SOURCES = (bumps, lif_recurrence, lif_steps, loops, simd, spans)
 
 
-@compiled
-def _integrate(vmem, b, t, alpha, total, noise, bias):
-    if noise.size:
-        for n in range(vmem.shape[0]):
-            vmem[n] = ((vmem[n] * alpha[n] + total[n]) + noise[b, t, n]) + bias[n]
-    else:
-        for n in range(vmem.shape[0]):
-            vmem[n] = (vmem[n] * alpha[n] + total[n]) + bias[n]
-
-
-@compiled
-def _keep(values, b, t, course):
-    for n in range(values.shape[0]):
-        course[b, t, n] = values[n]
-
-
-@disk_cached(OPTIONS, loops)
+@disk_cached(OPTIONS, *SOURCES)
 def lif_forward(
-    low, high, x, noise, first_events, alpha, beta, bias, threshold, w_rec, cap,
-    vmem_end, isyn_end, spikes, potentials, charges,
+    low, high, x, shape, noise, first_events, alpha, beta, bias, threshold, w_rec, cap,
+    vmem_end, isyn_end, spikes, potentials, charges, vmem_marks, isyn_marks,
 ):  # fmt: skip
     """Run the neurons.
 
     Args:
-        low: first batch element.
+        low: first part.
         high: the one after the last.
         x: (B, T, C) input.
+        shape: (T, N, S).
         noise: (B, T, N) or empty.
         first_events: (B, N) events before the first step.
         alpha: (N,) membrane decays.
@@ -85,153 +68,71 @@ def lif_forward(
         spikes: (B, T, N), written.
         potentials: (B, T, N) before reset, written unless empty.
         charges: (B, T, C) currents before their leak, written unless empty.
+        vmem_marks: (B, M, N) the state before every ``SPAN``-th step, written unless empty.
+        isyn_marks: (B, M, C), as ``vmem_marks``.
     """
-    channels, neurons = x.shape[2], vmem_end.shape[1]
-    synapses = channels // neurons
-    by_neuron, by_channel = (
-        np.empty((2, neurons + PADDING), x.dtype),
-        np.empty((2, channels + PADDING), x.dtype),
-    )
-    total, vmem = row(by_neuron, 0), row(by_neuron, 1)
-    isyn, received = row(by_channel, 0), row(by_channel, 1)[: channels if w_rec.size else 0]
-    for b in range(low, high):
-        vmem[:] = vmem_end[b]
-        isyn[:] = isyn_end[b]
-        for t in range(x.shape[1]):
-            if w_rec.size:
-                if t:
-                    deliver(spikes[:, t - 1], b, w_rec, received)
-                else:
-                    deliver(first_events, b, w_rec, received)
-            if w_rec.size or charges.size:
-                _charge_recorded(x, b, t, received, isyn, beta, charges)
-            else:
-                charge(x, b, t, isyn, beta)
-            add_up(isyn, synapses, total)
-            _integrate(vmem, b, t, alpha, total, noise, bias)
-            if potentials.size:
-                _keep(vmem, b, t, potentials)
-            fire(vmem, b, t, threshold, cap, spikes)
-        vmem_end[b] = vmem
-        isyn_end[b] = isyn
+    steps, neurons, synapses = shape
+    lanes, parts = lanes_of(x), 1 if w_rec.size else (neurons + WIDTH - 1) // WIDTH
+    most = neurons if parts == 1 else WIDTH
+    size = (FIRST_SYNAPSE + PER_SYNAPSE * synapses) * lanes
+    row = (most + lanes - 1) // lanes * size
+    at_once = max(1, AT_ONCE // most) if parts == 1 else 1
+    work, nothing = np.empty(at_once * row + lanes, x.dtype), np.empty(0, x.dtype)
+    edge = aligned(work)
+    received = np.zeros(w_rec.size // neurons, x.dtype)
+    found, numbers = np.empty(neurons, np.int64), np.empty(neurons, x.dtype)
+    for start in range(low, high, at_once):
+        first, b, together = start % parts * WIDTH, start // parts, min(at_once, high - start)
+        count = min(most, neurons - first)
+        for k in range(together):
+            at = (b + k) * neurons + first
+            begin(alpha, beta, bias, threshold, first, synapses, work, edge + k * row, size, count)
+            restore(vmem_end, isyn_end, at, synapses, work, edge + k * row, size, count)
+        for t in range(steps):
+            if vmem_marks.size and t % SPAN == 0:
+                for k in range(together):
+                    mark = ((b + k) * ((steps + SPAN - 1) // SPAN) + t // SPAN) * neurons + first
+                    save(vmem_marks, isyn_marks, mark, synapses, work, edge + k * row, size, count)
+            for k in range(together):
+                at = ((b + k) * steps + t) * neurons + first
+                if w_rec.size:
+                    events, events_at = (spikes, at - neurons) if t else (first_events, (b + k) * neurons)
+                    deliver(events, events_at, w_rec, neurons * synapses, found, numbers, received)
+                advance(
+                    x, noise, received, cap, synapses, at, work, edge + k * row, size, count,
+                    spikes, potentials, charges, nothing, 0,
+                )  # fmt: skip
+        for k in range(together):
+            at = (b + k) * neurons + first
+            save(vmem_end, isyn_end, at, synapses, work, edge + k * row, size, count)
 
 
-@compiled
-def _recover_charges(x, b, first, beta, isyn, charges):
-    """Write the charges (T, C) of one batch element without recurrence; ``isyn`` (C,) is for working."""
-    for j in range(isyn.shape[0]):
-        isyn[j] = first[b, j]
-    for t in range(x.shape[1]):
-        for j in range(isyn.shape[0]):
-            c = isyn[j] + x[b, t, j]
-            charges[t, j] = c
-            isyn[j] = c * beta[j]
-
-
-@compiled
-def _spike_adjoint(g, b, t, threshold, dv, ds):
-    if g.size:
-        for n in range(ds.shape[0]):
-            ds[n] = g[b, t, n] - threshold[n] * dv[n]
-    else:
-        for n in range(ds.shape[0]):
-            ds[n] = -threshold[n] * dv[n]
-
-
-@compiled
-def _multiply(slopes, ds):
-    for n in range(ds.shape[0]):
-        ds[n] *= slopes[n]
-
-
-@compiled
-def _threshold_sum(spikes, potential, b, t, dv, p, per_threshold, total):
-    """Subtract ``s dv + p u / th``."""
-    for n in range(p.shape[0]):
-        total[n] -= spikes[b, t, n] * dv[n] + (p[n] * potential[b, t, n]) * per_threshold[n]
-
-
-@compiled
-def _membrane_adjoint(dv, p, alpha, du):
-    """``du = dv + p``, ``dv = alpha du``."""
-    for n in range(p.shape[0]):
-        du[n] = dv[n] + p[n]
-        dv[n] = du[n] * alpha[n]
-
-
-@compiled
-def _alpha_sum(du, potential, spikes, vmem, threshold, b, t, total):
-    """Add ``du v``, with the potential ``v`` that the step before ``t`` left."""
-    if t:
-        for n in range(du.shape[0]):
-            total[n] += du[n] * (potential[b, t - 1, n] - spikes[b, t - 1, n] * threshold[n])
-    else:
-        for n in range(du.shape[0]):
-            total[n] += du[n] * vmem[b, n]
-
-
-@compiled
-def _bias_sum(du, total):
-    for n in range(du.shape[0]):
-        total[n] += du[n]
-
-
-@compiled
-def _spread(du, synapses, current):
-    """Repeat ``du`` for every synapse of its neuron."""
-    if synapses == 2:
-        for n in range(du.shape[0]):
-            current[2 * n] = du[n]
-            current[2 * n + 1] = du[n]
-    else:
-        for n in range(du.shape[0]):
-            for k in range(n * synapses, (n + 1) * synapses):
-                current[k] = du[n]
-
-
-@compiled
-def _synapse_adjoint(current, beta, dc):
-    """``dc = beta (du + dc)``."""
-    for j in range(beta.shape[0]):
-        dc[j] = (current[j] + dc[j]) * beta[j]
-
-
-@compiled
-def _beta_sum(current, dc, charges, t, d_beta):
-    """Add ``(du + dc) c``, before ``dc`` goes on to the step before."""
-    for j in range(dc.shape[0]):
-        d_beta[j] += (current[j] + dc[j]) * charges[t, j]
-
-
-@compiled
-def _add(values, b, t, total):
-    for j in range(total.shape[0]):
-        total[j] += values[b, t, j]
-
-
-@disk_cached(OPTIONS, loops)
+@disk_cached(OPTIONS, *SOURCES)
 def lif_backward(
-    low, high, x, isyn, vmem, spikes, potentials, charges, alpha, beta, threshold, w_rec,
-    periodic, window, cap, g_spikes, g_potentials, g_charges, dv_ends, dc_ends, dx, du_all, sums, d_beta,
+    low, high, x, shape, noise, first_events, alpha, beta, bias, threshold, w_rec, cap,
+    window, periodic, spikes, vmem_marks, isyn_marks, g_spikes, g_potentials, g_charges,
+    dv_ends, dc_ends, dx, du_all, sums, d_beta,
 ):  # fmt: skip
     """Run the adjoint recursion.
 
     Args:
-        low: first batch element.
+        low: first part.
         high: the one after the last.
-        x: (B, T, C) input, read if ``charges`` is empty and ``d_beta`` is not.
-        isyn: (B, C) before the first step.
-        vmem: (B, N) before the first step.
-        spikes: (B, T, N) as the forward pass wrote them; so are ``potentials`` and ``charges``.
-        potentials: (B, T, N).
-        charges: (B, T, C) or empty.
+        x: (B, T, C), as in the forward pass; so are those up to ``threshold``, and ``w_rec`` and ``cap``.
+        shape: (T, N, S).
+        noise: (B, T, N) or empty.
+        first_events: (B, N).
         alpha: (N,).
         beta: (C,).
+        bias: (N,).
         threshold: (N,).
         w_rec: (N, C) or empty.
-        periodic: PeriodicExponential, else StepPWL.
-        window: of the surrogate.
         cap: most events per step.
+        window: of the surrogate.
+        periodic: PeriodicExponential, else StepPWL.
+        spikes: (B, T, N) as the forward pass wrote them, if there is ``w_rec``.
+        vmem_marks: (B, M, N) as the forward pass wrote them.
+        isyn_marks: (B, M, C).
         g_spikes: (B, T, N), gradient that arrives; or empty, as the next two.
         g_potentials: (B, T, N).
         g_charges: (B, T, C).
@@ -242,56 +143,61 @@ def lif_backward(
         sums: (3, B, N), written unless empty: sums for alpha, bias and threshold.
         d_beta: (B, C), written unless empty: sums for beta.
     """
-    steps, neurons, channels = spikes.shape[1], spikes.shape[2], dc_ends.shape[1]
-    synapses = channels // neurons
-    by_neuron = np.empty((8, neurons + PADDING), spikes.dtype)
-    slopes, ds, du, dv, per_threshold = (
-        row(by_neuron, 0), row(by_neuron, 1), row(by_neuron, 2), row(by_neuron, 3), row(by_neuron, 4)
-    )  # fmt: skip
-    d_alpha, d_bias, d_threshold = row(by_neuron, 5), row(by_neuron, 6), row(by_neuron, 7)
-    by_channel = np.empty((4, channels + PADDING), spikes.dtype)
-    current = row(by_channel, 0) if synapses > 1 else du
-    dc, beta_total, work = row(by_channel, 1), row(by_channel, 2), row(by_channel, 3)
-    recover = d_beta.size > 0 and charges.size == 0
-    course = np.empty((steps if recover else 0, channels), spikes.dtype)
-    per_threshold[:] = spikes.dtype.type(1) / threshold
-    for b in range(low, high):
-        dv[:], dc[:] = dv_ends[b], dc_ends[b]
-        d_alpha[:], d_bias[:], d_threshold[:], beta_total[:] = 0, 0, 0, 0
-        if recover:
-            _recover_charges(x, b, isyn, beta, work, course)
-        elif d_beta.size:
-            course = charges[b]
-        for t in range(steps - 1, -1, -1):
-            if periodic:
-                slopes_exp(potentials, b, t, threshold, window, cap, slopes)
-            else:
-                slopes_step(potentials, b, t, threshold, window, slopes)
-            _spike_adjoint(g_spikes, b, t, threshold, dv, ds)
-            if w_rec.size and t < steps - 1:
-                gather(slopes, w_rec, dc, ds)
-            _multiply(slopes, ds)
-            if sums.size:
-                _threshold_sum(spikes, potentials, b, t, dv, ds, per_threshold, d_threshold)
-            if g_potentials.size:
-                _add(g_potentials, b, t, dv)
-            _membrane_adjoint(dv, ds, alpha, du)
-            if sums.size:
-                _alpha_sum(du, potentials, spikes, vmem, threshold, b, t, d_alpha)
-                _bias_sum(du, d_bias)
-            if synapses > 1:
-                _spread(du, synapses, current)
-            if d_beta.size:
-                _beta_sum(current, dc, course, t, beta_total)
-            _synapse_adjoint(current, beta, dc)
-            if g_charges.size:
-                _add(g_charges, b, t, dc)
-            if dx.size:
-                _keep(dc, b, t, dx)
-            if du_all.size:
-                _keep(du, b, t, du_all)
-        dv_ends[b], dc_ends[b] = dv, dc
-        if sums.size:
-            sums[0, b], sums[1, b], sums[2, b] = d_alpha, d_bias, d_threshold
-        if d_beta.size:
-            d_beta[b] = beta_total
+    steps, neurons, synapses = shape
+    lanes, parts = lanes_of(x), 1 if w_rec.size else (neurons + WIDTH - 1) // WIDTH
+    most = neurons if parts == 1 else WIDTH
+    size, step_size = (FIRST_SYNAPSE + PER_SYNAPSE * synapses) * lanes, (CHARGE + synapses) * lanes
+    blocks = (most + lanes - 1) // lanes
+    row, course_row = blocks * size, blocks * step_size
+    at_once = max(1, AT_ONCE // most) if parts == 1 else 1
+    work, nothing = np.empty(at_once * row + lanes, x.dtype), np.empty(0, x.dtype)
+    edge = aligned(work)
+    course = np.empty(at_once * SPAN * course_row + lanes, x.dtype)
+    course_edge = aligned(course)
+    received = np.zeros(w_rec.size // neurons, x.dtype)
+    fed_row = most * synapses + lanes if w_rec.size else 0
+    fed = np.zeros(at_once * fed_row, x.dtype)
+    found, numbers = np.empty(neurons, np.int64), np.empty(neurons, x.dtype)
+    for start in range(low, high, at_once):
+        first, b, together = start % parts * WIDTH, start // parts, min(at_once, high - start)
+        count = min(most, neurons - first)
+        for k in range(together):
+            begin(alpha, beta, bias, threshold, first, synapses, work, edge + k * row, size, count)
+            set_gradients(
+                dv_ends, dc_ends, (b + k) * neurons + first, synapses, work, edge + k * row, size, count
+            )
+        for span in range((steps - 1) // SPAN, -1, -1):
+            low_t, high_t = span * SPAN, min(span * SPAN + SPAN, steps)
+            for k in range(together):
+                mark = ((b + k) * ((steps + SPAN - 1) // SPAN) + span) * neurons + first
+                restore(vmem_marks, isyn_marks, mark, synapses, work, edge + k * row, size, count)
+            for t in range(low_t, high_t):
+                for k in range(together):
+                    at = ((b + k) * steps + t) * neurons + first
+                    foresee(g_spikes, at, count)
+                    if w_rec.size:
+                        events, events_at = (spikes, at - neurons) if t else (first_events, (b + k) * neurons)
+                        deliver(events, events_at, w_rec, neurons * synapses, found, numbers, received)
+                    advance(
+                        x, noise, received, cap, synapses, at, work, edge + k * row, size, count,
+                        nothing, nothing, nothing, course, course_edge + (k * SPAN + t - low_t) * course_row,
+                    )  # fmt: skip
+            for t in range(high_t - 1, low_t - 1, -1):
+                for k in range(together):
+                    at, place = ((b + k) * steps + t) * neurons + first, edge + k * row
+                    course_at = course_edge + (k * SPAN + t - low_t) * course_row
+                    foresee(x, (at - SPAN * neurons) * synapses, count * synapses)
+                    fed_back = w_rec.size > 0 and t < steps - 1
+                    if fed_back:
+                        feed_back(
+                            w_rec, fed, k * fed_row, neurons * synapses, work, place, size,
+                            course, course_at, step_size, window, periodic, found,
+                        )  # fmt: skip
+                    go_back(
+                        g_spikes, g_potentials, g_charges, window, cap, periodic, fed_back, sums.size > 0,
+                        d_beta.size > 0, synapses, at, work, place, size, course, course_at, step_size, count,
+                        dx, du_all, fed, k * fed_row,
+                    )  # fmt: skip
+        for k in range(together):
+            at = (b + k) * neurons + first
+            get_gradients(dv_ends, dc_ends, sums, d_beta, at, synapses, work, edge + k * row, size, count)

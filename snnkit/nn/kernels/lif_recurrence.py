@@ -1,0 +1,110 @@
+"""Recurrent input of LIF neurons and its adjoint: products with ``w_rec`` that use what is zero."""
+# ruff: noqa: ANN201, ANN202, PLR0917
+# mypy: allow-untyped-defs
+
+from numba import njit
+
+from snnkit.nn.kernels.lif_steps import FED, POTENTIAL, THRESHOLD
+from snnkit.nn.kernels.loops import OPTIONS
+from snnkit.nn.kernels.simd import (
+    first_lanes,
+    get,
+    lanes_of,
+    load,
+    load_all,
+    lowest_bit,
+    mask_bits,
+    multiply_add,
+    put,
+    splat,
+    store,
+    store_all,
+    sum_of,
+)
+
+__all__ = ["deliver", "feed_back"]
+
+inlined = njit(forceinline=True, **OPTIONS)
+
+
+@inlined
+def list_events(events, at, count, found, numbers):
+    """Write places and numbers of all events among ``count`` neurons, ascending; return how many."""
+    length = 0
+    zero = splat(events.dtype.type(0))
+    for n in range(0, count, lanes_of(events)):
+        bits = mask_bits(load(events, at + n, first_lanes(events, count - n)) != zero)
+        while bits:
+            m = n + lowest_bit(bits)
+            bits &= bits - 1
+            put(found, length, m)
+            put(numbers, length, get(events, at + m))
+            length += 1
+    return length
+
+
+@inlined
+def deliver(events, at, w_rec, columns, found, numbers, received):
+    """Write ``events @ w_rec`` to ``received``, ascending over the neurons with events, from zero."""
+    length = list_events(events, at, w_rec.size // columns, found, numbers)
+    step = lanes_of(w_rec)
+    zero = splat(w_rec.dtype.type(0))
+    for j in range(0, columns, 4 * step):
+        one, two = first_lanes(w_rec, columns - j), first_lanes(w_rec, columns - j - step)
+        three, four = first_lanes(w_rec, columns - j - 2 * step), first_lanes(w_rec, columns - j - 3 * step)
+        a, b, c, d = zero, zero, zero, zero
+        for k in range(length):
+            place, number = get(found, k) * columns + j, splat(get(numbers, k))
+            a = a + number * load(w_rec, place, one)
+            b = b + number * load(w_rec, place + step, two)
+            c = c + number * load(w_rec, place + 2 * step, three)
+            d = d + number * load(w_rec, place + 3 * step, four)
+        store(received, j, a, one)
+        store(received, j + step, b, two)
+        store(received, j + 2 * step, c, three)
+        store(received, j + 3 * step, d, four)
+
+
+@inlined
+def list_slopes(work, at, size, course, course_at, course_size, neurons, window, periodic, found):
+    """Write the neurons whose potential gives a slope, and 0 to what is fed back to all; return how many."""
+    lanes, length = lanes_of(work), 0
+    zero, width = splat(work.dtype.type(0)), splat(window)
+    for n in range(0, neurons, lanes):
+        block = n // lanes
+        store_all(work, at + block * size + FED * lanes, zero)
+        lowest = load_all(work, at + block * size + THRESHOLD * lanes) - width
+        bits = mask_bits(load_all(course, course_at + block * course_size + POTENTIAL * lanes) >= lowest)
+        bits = -1 if periodic else bits
+        bits &= mask_bits(first_lanes(work, neurons - n))
+        while bits:
+            put(found, length, n + lowest_bit(bits))
+            bits &= bits - 1
+            length += 1
+    return length
+
+
+@inlined
+def feed_back(
+    w_rec, dc, dc_at, columns, work, at, size, course, course_at, course_size, window, periodic, found
+):
+    """Write ``w_rec @ dc`` for the neurons with a slope, and 0 for the others: those are multiplied by 0."""
+    neurons, lanes = w_rec.size // columns, lanes_of(work)
+    length = list_slopes(work, at, size, course, course_at, course_size, neurons, window, periodic, found)
+    zero = splat(work.dtype.type(0))
+    for k in range(0, length, 4):
+        last = length - 1
+        m0, m1 = get(found, k), get(found, min(k + 1, last))
+        m2, m3 = get(found, min(k + 2, last)), get(found, min(k + 3, last))
+        a, b, c, d = zero, zero, zero, zero
+        for j in range(0, columns, lanes):
+            mask = first_lanes(work, columns - j)
+            gradient = load_all(dc, dc_at + j)
+            a = multiply_add(gradient, load(w_rec, m0 * columns + j, mask), a)
+            b = multiply_add(gradient, load(w_rec, m1 * columns + j, mask), b)
+            c = multiply_add(gradient, load(w_rec, m2 * columns + j, mask), c)
+            d = multiply_add(gradient, load(w_rec, m3 * columns + j, mask), d)
+        put(work, at + m0 // lanes * size + FED * lanes + m0 % lanes, sum_of(a))
+        put(work, at + m1 // lanes * size + FED * lanes + m1 % lanes, sum_of(b))
+        put(work, at + m2 // lanes * size + FED * lanes + m2 % lanes, sum_of(c))
+        put(work, at + m3 // lanes * size + FED * lanes + m3 % lanes, sum_of(d))
