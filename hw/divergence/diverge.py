@@ -12,7 +12,15 @@ from .trace import LayerTrace, Trace, aligned
 __all__ = ["compared", "diverge"]
 
 
-def diverge(a: Any, b: Any, raster: Any, *, chip: str | None = None, seed: int = 0) -> Comparison:
+def diverge(
+    a: Any,
+    b: Any,
+    raster: Any,
+    *,
+    specification: Any = None,
+    chip: str | None = None,
+    seed: int = 0,
+) -> Comparison:
     """Run two sides on the same rasters and tell where, and why, they first differ.
 
     A side is a network in torch (trained, transformed, or chip-exact), a :class:`Specification`, a
@@ -28,6 +36,7 @@ def diverge(a: Any, b: Any, raster: Any, *, chip: str | None = None, seed: int =
         a: the first side.
         b: the second side.
         raster: ``(batch, time, Nin)`` or ``(time, Nin)`` event counts, numpy or torch.
+        specification: the program that records and sessions are of, where neither side tells it.
         chip: lays two networks out for the attribution, where no side says for which chip it is.
         seed: of the noise of networks that have some.
 
@@ -47,7 +56,7 @@ def diverge(a: Any, b: Any, raster: Any, *, chip: str | None = None, seed: int =
     """
     from ..xylo.validation.compare import compare
 
-    return compare(a, b, raster, chip=chip, seed=seed).comparison
+    return compare(a, b, raster, specification=specification, chip=chip, seed=seed).comparison
 
 
 def compared(a: Trace, b: Trace, steps: int) -> tuple[Comparison, Place | None]:

@@ -58,7 +58,7 @@ def _spike_distance(a: np.ndarray, b: np.ndarray) -> float:
         traces[1] += b[:, step]
         sums += traces.sum(axis=(1, 2), dtype=np.float64)
         difference += float(np.abs(traces[0] - traces[1]).sum(dtype=np.float64))
-    return difference / max(sums) if difference else 0.0
+    return float(difference / max(sums)) if difference else 0.0
 
 
 def _state_error(a: LayerTrace, b: LayerTrace, steps: int) -> float | None:
@@ -69,7 +69,7 @@ def _state_error(a: LayerTrace, b: LayerTrace, steps: int) -> float | None:
     if not ours.size:
         return 0.0
     scaled = [
-        states / np.maximum(np.abs(trace.threshold), 1e-12).astype(np.float32)
+        states.astype(np.float32) / np.maximum(np.abs(trace.threshold), 1e-12).astype(np.float32)
         for states, trace in ((ours, a), (theirs, b))
     ]
     return float(np.abs(scaled[0] - scaled[1]).mean())

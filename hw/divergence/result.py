@@ -42,8 +42,7 @@ class Alteration:
         layer: path of the neuron whose parameter it is: for weights the target, for aliases the source. Empty
             for weight shifts, which all neurons share.
         neuron: within the layer, None for weight shifts.
-        source: where a weight comes from, such as ``"input 3"`` or ``"1_LIFTorch neuron 4"``; the target for
-            aliases; else empty.
+        source: where a weight comes from, such as ``"input 3"`` or ``"1_LIFTorch neuron 4"``; else empty.
         a_value: on the first side; aliases as the list of targets.
         b_value: on the second side.
         b_range: lowest and highest value around ``b_value`` that explain as much, None if it is known.
@@ -60,10 +59,14 @@ class Alteration:
     b_range: tuple[int, int] | None = None
     explained: float | None = None
 
-    def __str__(self) -> str:
+    @property
+    def place(self) -> str:
+        """Where it is, such as ``"weights_in of 1_LIFTorch neuron 4 from input 3"``."""
         where = f" of {self.layer} neuron {self.neuron}" if self.layer else ""
-        link = (" to " if self.parameter == "aliases" else " from ") + self.source if self.source else ""
-        text = f"{self.parameter}{where}{link}: {self.a_value} on one side, {self.b_value} on the other"
+        return f"{self.parameter}{where}{f' from {self.source}' if self.source else ''}"
+
+    def __str__(self) -> str:
+        text = f"{self.place}: {self.a_value} on the first side, {self.b_value} on the second"
         if self.b_range is not None and self.b_range[0] != self.b_range[1]:
             text += f" (any of {self.b_range[0]}..{self.b_range[1]} fits)"
         return text

@@ -204,15 +204,16 @@ def _parameters(
 ) -> Iterator[tuple[int, list[tuple[int, int]], list[int]]]:
     """Yield the kinds of parameters with their places and the steps from which each can matter."""
     spec = sample.spec
+    chip = get_chip(spec.chip)
     sent_in = _first_steps(sample.counts)
     sent = _first_steps(sample.expected["Spikes"])
-    columns = [s * spec.n_hidden + n for s in range(spec.n_synapses) for n in hidden]
-    for kind, size in ((3, columns), (4, hidden), (5, hidden), (6, hidden)):
-        yield kind, [(int(n), 0) for n in size], [0] * len(size)
-    for kind in (7, 8, 9, 10):
-        yield kind, [(int(n), 0) for n in output], [0] * len(output)
+    columns = [s * spec.n_hidden + int(n) for s in range(spec.n_synapses) for n in hidden]
+    own: dict[int, Sequence[int]] = {3: columns, **dict.fromkeys((4, 5, 6), hidden.tolist())}
+    own |= dict.fromkeys((7, 8, 9, 10), output.tolist())
+    for kind, neurons in own.items():
+        if chip.has_bias or not FIELDS[kind].startswith("bias"):
+            yield kind, [(n, 0) for n in neurons], [0] * len(neurons)
     yield _ALIAS, [(k, 0) for k in range(spec.n_hidden)], list(sent)
-    chip = get_chip(spec.chip)
     receiving = [column for column in columns if column % spec.n_hidden < chip.max_input_expansion]
     driving = range(max(0, spec.n_hidden - chip.max_output_expansion), spec.n_hidden)
     yield 0, *_links(range(spec.n_in), receiving, sent_in, 0)

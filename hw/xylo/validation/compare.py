@@ -8,6 +8,7 @@ import numpy as np
 from ...divergence.diverge import compared
 from ...divergence.result import Comparison
 from ...divergence.trace import Trace
+from ..specification.core import Specification
 from .attribution import attribute
 from .layout import Layout, layout_of, read_counts, traces_of
 from .sides import Side, read_sides
@@ -39,6 +40,7 @@ def compare(
     b: Any,
     raster: Any,
     *,
+    specification: Specification | None = None,
     chip: str | None = None,
     seed: int = 0,
     titles: tuple[str, str] | None = None,
@@ -47,7 +49,7 @@ def compare(
 
     ``titles`` are what the sides are called, instead of what they are.
     """
-    first, second = read_sides(a, b, chip, titles)
+    first, second = read_sides(a, b, specification, chip, titles)
     layout = layout_of(first, second)
     counts = read_counts(raster, first, second)
     traces = traces_of(first, second, layout, counts, seed)

@@ -8,6 +8,7 @@ import numpy as np
 from ...divergence.first import first_difference
 from ...divergence.result import Alteration
 from ...divergence.trace import Trace
+from ...sessions.errors import SessionError
 from ..simulator.xylo_sim import XyloSim
 from ..specification.core import Specification
 from .layout import Layout, padded
@@ -66,35 +67,36 @@ def explain(
     found = search(
         spec, counts, expected, theirs, populations=layout.populations, sample=place.sample, on_a=on_a
     )
-    return _told(title, found)
+    return _told(title, found, on_a=on_a, inner=bool({"Spikes", "Vmem"} & theirs.keys()))
 
 
-def _told(title: str, found: tuple[Alteration, ...]) -> Finding:
+def _told(title: str, found: tuple[Alteration, ...], *, on_a: bool, inner: bool) -> Finding:
+    """Put candidates into words; ``inner`` tells whether hidden neurons were observed."""
     if not found:
         return Finding(
             "not attributed",
             f"not attributed: no single altered parameter makes the simulator do what {title} did.",
         )
     best = [candidate for candidate in found if candidate.explained == found[0].explained]
-    share = f"{found[0].explained:.0%} of the samples agree wholly with it"
-    if len(best) == 1:
-        return Finding(
-            "altered parameter", f"altered parameter: {title} runs as if {best[0]}; {share}.", found
-        )
-    return Finding(
-        "altered parameter",
-        f"altered parameter: {title} runs as if one of {len(best)} parameters were another, such as "
-        f"{best[0]}; {share}.",
-        found,
-    )
+    ours, theirs = (best[0].a_value, best[0].b_value)[:: -1 if on_a else 1]
+    words = f"{title} runs as if {best[0].place} were {theirs} instead of {ours}"
+    if len(best) > 1:
+        words += f", or as if one of {len(best) - 1} other parameters were another"
+    words += f"; {best[0].explained:.0%} of the samples agree wholly with it"
+    if not inner:
+        words += " (without hidden neurons in the record, parameters beside these may explain it too)"
+    return Finding("altered parameter", f"altered parameter: {words}.", found)
 
 
 def _is_unsteady(program: ProgramSide, counts: np.ndarray, sample: int) -> bool:
-    """Run a sample on a session once more."""
+    """Run a sample on a session once more; a recording of a session answers nothing but what was asked."""
     if program.is_recorded or not isinstance(program.source, Session):
         return False
     first = {name: values[sample] for name, values in program.last_answer.items()}
-    again = program.run_session(counts[sample][None])
+    try:
+        again = program.run_session(counts[sample][None])
+    except SessionError:
+        return False
     return any(not np.array_equal(values, again[name][0]) for name, values in first.items())
 
 

@@ -54,6 +54,8 @@ def network_trace(
         states: record membranes and synapses too.
         seed: of the noise; torch's own generator is left as it is.
     """
+    if not counts.size:
+        return _nothing(net, counts, paths, delays, title)
     copied = quiet_copy(net) if quiet else copy.deepcopy(net).eval()
     copied = copied.double() if precise else copied
     kept: dict[str, list[dict[str, np.ndarray]]] = {path: [] for path in paths}
@@ -75,6 +77,16 @@ def network_trace(
         _layer(path, delay, modules[path], records[path]) for path, delay in zip(paths, delays, strict=True)
     )
     return Trace(title, layers, exact=False)
+
+
+def _nothing(
+    net: nn.Module, counts: np.ndarray, paths: Sequence[str], delays: Sequence[int], title: str
+) -> Trace:
+    """Return the trace of no samples, or of no steps."""
+    modules = populations_of(net)
+    empty = {path: np.zeros((*counts.shape[:2], modules[path].n_neurons), np.int32) for path in paths}
+    layers = (_layer(p, d, modules[p], {"events": empty[p]}) for p, d in zip(paths, delays, strict=True))
+    return Trace(title, tuple(layers), exact=False)
 
 
 def _reset(net: nn.Module) -> None:

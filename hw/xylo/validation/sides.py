@@ -183,15 +183,26 @@ def whole_layers(spec: Specification) -> tuple[Population, ...]:
 
 
 def read_sides(
-    a: Any, b: Any, chip: str | None = None, titles: tuple[str, str] | None = None
+    a: Any,
+    b: Any,
+    specification: Specification | None = None,
+    chip: str | None = None,
+    titles: tuple[str, str] | None = None,
 ) -> tuple[Side, Side]:
     """Say what two sides are; they are called by ``titles``, or by what they are.
+
+    Args:
+        a: the first side.
+        b: the second side.
+        specification: of records and sessions, where neither side tells it.
+        chip: lays out networks where there is no program.
+        titles: what to call the sides.
 
     Raises:
         ConfigurationError: something can be neither side, or nobody says which program a record or a
             session belongs to.
     """
-    programs = [program for program in map(_program_of, (a, b)) if program is not None]
+    programs = [program for program in (*map(_program_of, (a, b)), specification) if program is not None]
     patched = [chip_of(side) for side in (a, b) if isinstance(side, nn.Module)]
     chips = [programs[0].chip if programs else None, chip, *(c.name for c in patched if c), _LAYOUT_CHIP]
     layout = next(name for name in chips if name)
@@ -228,8 +239,8 @@ def _side(thing: Any, programs: Sequence[Specification], chip: str) -> Side:
         title = "record" if isinstance(thing, Mapping) else "session"
         if program is None:
             raise ConfigurationError(
-                f"Nobody says which program this {title} is of: compare it with a Specification or a "
-                "Deployment, or configure the session before."
+                f"Nobody says which program this {title} is of: give specification=..., compare it with a "
+                "Specification or a Deployment, or configure the session before."
             )
         if own is None and not isinstance(thing, Mapping):
             thing.configure(program)
