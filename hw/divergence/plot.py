@@ -29,14 +29,14 @@ def plot_comparison(found: Comparison, axes: Any = None) -> Any:
         row = rows.get(first.layer)
         if row is not None:
             axes.plot(
-                [first.time], [row + first.neuron], "o", markersize=11, fillstyle="none", color=_OTHER,
+                [first.time], [row + first.neuron], "o", markersize=12, fillstyle="none", color=_OTHER,
                 label="first difference",
             )  # fmt: skip
     axes.set_xlabel("time step")
     axes.set_xlim(-0.5, max(found.steps - 0.5, 0.5))
     told = "no difference" if first is None else f"{first.cause}, step {first.time}"
     axes.set_title(f"{found.a} and {found.b}, sample {found.sample}: {told}", fontsize=10)
-    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1 - _ERROR_SHARE), fontsize=8, frameon=False)
     _draw_errors(found, axes)
     return axes
 
@@ -57,10 +57,13 @@ def _draw_rasters(found: Comparison, axes: Any) -> dict[str, int]:
         _ONLY_B: f"{found.b} only",
         _OTHER: "other number",
     }
+    size = min(max(2000 / max(row, 1), 6), 60)
     for colour, places in points.items():
         if places:
             steps, neurons = zip(*places, strict=True)
-            axes.scatter(steps, neurons, s=7, marker="|", color=colour, label=labels[colour])
+            axes.scatter(
+                steps, neurons, s=size, marker="|", linewidths=1.4, color=colour, label=labels[colour]
+            )
     axes.set_yticks([rows[layer.path] + (layer.neurons - 1) / 2 for layer in found.rasters])
     axes.set_yticklabels([layer.path for layer in found.rasters], fontsize=8)
     # Room above the rasters for the error over time.
@@ -91,4 +94,4 @@ def _draw_errors(found: Comparison, axes: Any) -> None:
     inset.set_ylim(bottom=0)
     inset.tick_params(labelsize=7, labelbottom=False)
     if inset.get_legend_handles_labels()[0]:
-        inset.legend(loc="upper left", bbox_to_anchor=(1.01, 0.55), fontsize=7, frameon=False)
+        inset.legend(loc="upper left", bbox_to_anchor=(1.01, 1.0), fontsize=8, frameon=False)
