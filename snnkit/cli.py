@@ -92,11 +92,36 @@ def train(
     as_json: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Train the float net, then fine-tune it with the chip's integers."""
+    """Train the float net."""
     from snnkit.commands.folders import Choice
     from snnkit.commands.pipeline import train as command
 
     raise typer.Exit(command(Choice(recipe, data, chip, seed, out, resume), as_json=as_json))
+
+
+@app.command(rich_help_panel=_STEPS)
+def finetune(
+    run: RunPath = None,
+    *,
+    method: Annotated[
+        str | None, typer.Option("--method", metavar="NAME", help="chip-exact, or qat for rounding alone.")
+    ] = None,
+    epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs; 0 calibrates.")] = None,
+    bits: Annotated[int | None, typer.Option("--bits", metavar="N", help="Bits of a weight, 2 to 8.")] = None,
+    chip: ChipName = None,
+    out: Out = None,
+    resume: Resume = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Train a run's float net on, in the chip's own arithmetic.
+
+    Any of --method, --epochs, --bits, --chip and --out begins another run with the same float net.
+    """
+    from snnkit.commands.finetune import Tuning
+    from snnkit.commands.finetune import finetune as command
+
+    raise typer.Exit(command(run, Tuning(method, epochs, bits, chip), out, resume=resume, as_json=as_json))
 
 
 @app.command(rich_help_panel=_STEPS)
@@ -121,7 +146,7 @@ def check(
 
 @app.command(rich_help_panel=_STEPS)
 def deploy(run: RunPath = None, as_json: Json = False, debug: Debug = False) -> None:
-    """Turn the trained net into the chip's integer program."""
+    """Turn the fine-tuned net into the chip's integer program."""
     from snnkit.commands.pipeline import step
 
     raise typer.Exit(step("deploy", run, as_json=as_json))
@@ -136,11 +161,84 @@ def simulate(run: RunPath = None, as_json: Json = False, debug: Debug = False) -
 
 
 @app.command(rich_help_panel=_STEPS)
-def validate(run: RunPath = None, as_json: Json = False, debug: Debug = False) -> None:
-    """Compare chip and net event by event; find the first difference and its reason."""
+def validate(
+    run: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="RUN|FILE", help="A run's folder, or a FILE.xylo. [dim]default: the newest in runs/[/dim]"
+        ),
+    ] = None,
+    *,
+    on: Annotated[
+        str | None,
+        typer.Option("--on", metavar="DEVICE", help="samna:, samna:BOARD:N, fake:imu, sim:imu, replay:FILE."),
+    ] = None,
+    record: Annotated[
+        Path | None, typer.Option("--record", metavar="FILE.xrec", help="Keep what the device did.")
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, metavar="N", help="Test vectors for the device.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Compare chip and net event by event, and state by state where training was chip-exact.
+
+    With --on, compare a device with the simulator. A FILE.xylo is checked by its test vectors.
+    """
+    if on is not None or (run is not None and run.suffix == ".xylo"):
+        from snnkit.commands.device import validate as on_device
+
+        raise typer.Exit(on_device(run, on, record, samples, as_json=as_json))
     from snnkit.commands.pipeline import step
 
     raise typer.Exit(step("validate", run, as_json=as_json))
+
+
+@app.command(rich_help_panel=_STEPS)
+def pack(
+    run: RunPath = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="[dim]default: in the run's folder[/dim]")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Write a run's program to one file, with encoder, weights and test vectors."""
+    from snnkit.commands.device import pack as command
+
+    raise typer.Exit(command(run, out, as_json=as_json))
+
+
+@app.command(rich_help_panel=_LOOKING)
+def diverge(
+    a: Annotated[
+        str,
+        typer.Argument(
+            metavar="A",
+            help="RUN (its program), RUN:float, RUN:tuned (its nets), specification.json, FILE.xylo, "
+            "FILE.xrec, fake:imu, samna: (devices), or FILE.py:NAME (a net).",
+        ),
+    ],
+    b: Annotated[str, typer.Argument(metavar="B", help="The same.")],
+    *,
+    raster: Annotated[
+        Path | None,
+        typer.Option("--raster", metavar="FILE", help="Event counts. [dim]default: those of A or B[/dim]"),
+    ] = None,
+    samples: Annotated[
+        int | None, typer.Option("--samples", min=1, metavar="N", help="Recordings to compare.")
+    ] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw both rasters into a picture.")
+    ] = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
+    """Say where two nets, programs, devices or recordings first differ, and why. Exit code 1 if they do."""
+    from snnkit.commands.diverge import diverge as command
+
+    raise typer.Exit(command(a, b, raster=raster, samples=samples, plot=plot, as_json=as_json))
 
 
 @app.command(rich_help_panel=_STEPS)

@@ -8,6 +8,7 @@ from snnkit.report import (
     DeploymentRow,
     Divergence,
     EpochRecord,
+    Exactness,
     Histogram,
     ReportData,
     Resource,
@@ -131,7 +132,16 @@ def resources(channels, hidden, outputs):
 
 
 def example_report(
-    classes=ACTIVITIES, *, seed=1, samples=40, hidden=60, channels=12, delay=1, bits=8, wrong=(1, 1, 1)
+    classes=ACTIVITIES,
+    *,
+    seed=1,
+    samples=40,
+    hidden=60,
+    channels=12,
+    delay=1,
+    bits=8,
+    wrong=(1, 1, 1),
+    exact=False,
 ):
     """Return honest data: traces, histograms and the first difference come from the small net above."""
     rng = np.random.default_rng(seed)
@@ -140,9 +150,10 @@ def example_report(
     trace, membranes = sample_trace(rng, net, classes=n, steps=100, delay=delay, bits=bits)
     whole = quantised(net)
     labels = np.arange(samples) % n
+    tuned = "chip_exact" if exact else "qat"
     predictions = {
         key: answers(np.random.default_rng(seed), labels, count, n)
-        for key, count in zip(("float", "qat", "chip"), wrong, strict=True)
+        for key, count in zip(("float", tuned, "chip"), wrong, strict=True)
     }
     return ReportData(
         recipe="basic-motions",
@@ -154,7 +165,7 @@ def example_report(
         labels=labels,
         predictions=predictions,
         accuracy={key: float((values == labels).mean()) for key, values in predictions.items()},
-        history=(*learned(rng, "float", 40, 0.3, 1.0), *learned(rng, "qat", 15, 0.9, 1.0)),
+        history=(*learned(rng, "float", 40, 0.3, 1.0), *learned(rng, tuned, 15, 0.9, 1.0)),
         sample=trace,
         weight_histograms=(
             histogram("0_LinearTorch.weight", whole.w_in.ravel(), 127),
@@ -171,7 +182,8 @@ def example_report(
             DeploymentRow("2_LinearTorch", 0.0044, None, 0, 0),
             DeploymentRow("3_LIFTorch", None, 0.0, 0, 57),
         ),
-        divergence=first_divergence(trace),
+        divergence=None if exact else first_divergence(trace),
+        exactness=Exactness(9_840, 19_680, 0, 0) if exact else None,
         versions=VERSIONS,
         compared_samples=samples,
     )

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from .deployment.deploy import Deployment, deploy
     from .deployment.quantising import quantise
     from .deployment.report import DeploymentReport, LayerReport
+    from .exact.conversion import chip_exact
+    from .exact.module import ChipExact
+    from .finetuning import finetune
     from .mapping.check import CheckReport, check
     from .mapping.lowering import lower
     from .mapping.mapped_network import MappedNetwork
     from .power import PowerEstimate, estimate_power
     from .simulator.xylo_sim import XyloSim
-    from .validation.divergence import Divergence
     from .validation.validate import Validation, validate
     from .validation.vectors import VectorCheck, check_vectors, make_vectors
 
@@ -35,10 +37,11 @@ _CHIP_FACES = ("syns61201", "syns61300", "syns63300", "syns65302")
 # Name -> module that holds it.
 _LAZY = {
     "CheckReport": "mapping.check",
-    "Divergence": "validation.divergence",
+    "ChipExact": "exact.module",
     "Validation": "validation.validate",
     "VectorCheck": "validation.vectors",
     "check": "mapping.check",
+    "chip_exact": "exact.conversion",
     "check_vectors": "validation.vectors",
     "make_vectors": "validation.vectors",
     "validate": "validation.validate",
@@ -55,6 +58,7 @@ _LAZY = {
     "deploy": "deployment.deploy",
     "est_clock_freq": "cycles",
     "estimate_power": "power",
+    "finetune": "finetuning",
     "load_config": "configuration.rockpool",
     "lower": "mapping.lowering",
     "quantise": "deployment.quantising",
@@ -64,12 +68,12 @@ _LAZY = {
 
 __all__ = [
     "CheckReport",
+    "ChipExact",
     "CycleCount",
     "DRCError",
     "DRCWarning",
     "Deployment",
     "DeploymentReport",
-    "Divergence",
     "LayerReport",
     "MappedNetwork",
     "MappingError",
@@ -84,11 +88,13 @@ __all__ = [
     "XyloSim",
     "check",
     "check_vectors",
+    "chip_exact",
     "config_from_specification",
     "cycles_model",
     "deploy",
     "est_clock_freq",
     "estimate_power",
+    "finetune",
     "load_config",
     "lower",
     "make_vectors",

@@ -11,19 +11,26 @@ from rich.text import Text
 
 from snnkit.commands.folders import Choice, choose, existing_run, interruptible
 from snnkit.commands.progress import TerminalProgress
-from snnkit.commands.summary import STAGES, difference_text, report_line, run_as_json, run_summary
+from snnkit.commands.summary import (
+    difference_text,
+    exactness_text,
+    report_line,
+    run_as_json,
+    run_summary,
+)
 from snnkit.commands.terminal import grid, print_json, show, show_whole
 from snnkit.recipes import stages
 from snnkit.recipes.metrics_file import read_metrics
 from snnkit.recipes.run_folder import RunFolder
 from snnkit.report import words
+from snnkit.report.stages import STAGES
 from snnkit.utilities.backends import find_part
 from snnkit.utilities.errors import MissingDependencyError
 
 if TYPE_CHECKING:
     from snnkit.recipes.validation import Validation
 
-__all__ = ["run", "step", "train"]
+__all__ = ["quoted", "run", "step", "tell", "train"]
 
 
 def run(choice: Choice, *, as_json: bool) -> int:
@@ -41,11 +48,11 @@ def run(choice: Choice, *, as_json: bool) -> int:
 
 
 def train(choice: Choice, *, as_json: bool) -> int:
-    """Train both nets and print their accuracies."""
+    """Train the float net and print its accuracy."""
     recipe, folder = choose(choice)
     with interruptible(folder, _again("train", folder)), TerminalProgress() as progress:
         stages.train(recipe, folder, resume=choice.resume, progress=progress)
-    return _tell(folder, [folder.float_net, folder.qat_net], "deploy", as_json)
+    return tell(folder, [folder.float_net], "finetune", as_json)
 
 
 def _require_report_parts() -> None:
@@ -54,7 +61,8 @@ def _require_report_parts() -> None:
     if missing:
         raise MissingDependencyError(
             f'The report at the end of a run needs {" and ".join(missing)}: pip install "snnkit[report]". '
-            "Without them the steps work, up to the report: snnkit train, deploy, simulate, validate."
+            "Without them the steps work, up to the report: snnkit train, finetune, deploy, simulate, "
+            "validate."
         )
 
 
@@ -77,9 +85,14 @@ def _validation_told(validation: "Validation") -> str:
             f"{words.percent(p.same_events)} of all neurons and steps."
             for p in validation.populations
         ),
-        words.sentence(difference_text(validation.divergence)),
+        words.sentence(_difference(validation)),
     ]
     return "\n".join(lines)
+
+
+def _difference(validation: "Validation") -> str:
+    exactness = validation.exactness
+    return difference_text(validation.divergence) if exactness is None else exactness_text(exactness)
 
 
 _STEPS = {
@@ -98,14 +111,14 @@ _STEPS = {
 def step(name: str, run: Path | None, *, as_json: bool) -> int:
     """Do the step ``name`` on the named run, or on the newest."""
     folder, chosen = existing_run(run), _STEPS[name]
-    with interruptible(folder, f"snnkit {name} {_quoted(folder)}"), TerminalProgress() as progress:
+    with interruptible(folder, f"snnkit {name} {quoted(folder)}"), TerminalProgress() as progress:
         result = chosen.stage(folder, progress=progress)
     if not as_json and (told := chosen.told(result)):
         show(Text(f"{told}\n"))
-    return _tell(folder, chosen.files(folder), chosen.following, as_json)
+    return tell(folder, chosen.files(folder), chosen.following, as_json)
 
 
-def _tell(folder: RunFolder, files: Sequence[Path], following: str | None, as_json: bool) -> int:
+def tell(folder: RunFolder, files: Sequence[Path], following: str | None, as_json: bool) -> int:
     """Print the accuracies known so far, the files that were written, and the next step."""
     metrics = read_metrics(folder)
     if as_json:
@@ -114,19 +127,24 @@ def _tell(folder: RunFolder, files: Sequence[Path], following: str | None, as_js
     rows: list[tuple[str | Text, ...]] = [(f"[dim]{name}[/]", value) for name, value in _accuracies(metrics)]
     rows += [("[dim]wrote[/]", escape(str(path))) for path in files]
     if following:
-        rows.append(("[dim]next[/]", escape(f"snnkit {following} {_quoted(folder)}")))
+        rows.append(("[dim]next[/]", escape(f"snnkit {following} {quoted(folder)}")))
     show(grid(rows, indent=0))
     return 0
 
 
 def _accuracies(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     known = metrics.get("accuracy", {})
-    return [(f"{name} accuracy", words.percent(known[key])) for key, name in STAGES.items() if key in known]
+    return [
+        (f"{stage.title.lower()} accuracy", words.percent(known[key]))
+        for key, stage in STAGES.items()
+        if key in known
+    ]
 
 
 def _again(command: str, folder: RunFolder) -> str:
-    return f"snnkit {command} --resume --out {_quoted(folder)}"
+    return f"snnkit {command} --resume --out {quoted(folder)}"
 
 
-def _quoted(folder: RunFolder) -> str:
+def quoted(folder: RunFolder) -> str:
+    """Return the path of a run as a shell takes it."""
     return shlex.quote(str(folder.path))

@@ -1,6 +1,7 @@
-"""What a finished run prints: accuracies, use of the chip, clock and power, first difference, report."""
+"""What a finished run prints: accuracies, use of the chip, clock and power, net against chip, report."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,22 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from snnkit.hw.divergence.result import Divergence
 from snnkit.hw.xylo.mapping.resource import Resource
-from snnkit.hw.xylo.validation.divergence import Divergence
 from snnkit.report import words
-from snnkit.report.data import ReportData
+from snnkit.report.data import Exactness, ReportData
+from snnkit.report.stages import STAGES
 from snnkit.utilities.chips import get_chip
 
-__all__ = ["STAGES", "difference_text", "report_line", "resource_table", "run_as_json", "run_summary"]
+__all__ = [
+    "difference_text",
+    "exactness_text",
+    "report_line",
+    "resource_table",
+    "run_as_json",
+    "run_summary",
+]
 
-STAGES = {"float": "float", "qat": "quantised", "chip": "chip"}
 _BAR_CELLS = 16
 _COUNTABLE = 2
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
@@ -54,7 +62,7 @@ def _accuracies(data: ReportData) -> RenderableType:
     table.add_column(justify="left", min_width=16)
     table.add_column(justify="right", no_wrap=True)
     table.add_column(style="dim")
-    for key, name in STAGES.items():
+    for key, stage in STAGES.items():
         if key not in data.accuracy:
             continue
         told = ""
@@ -62,7 +70,7 @@ def _accuracies(data: ReportData) -> RenderableType:
             right = int(np.count_nonzero(data.predictions[key] == data.labels))
             told = f"{right} of {data.labels.size} test recordings"
         style = "bold green" if key == "chip" else ""
-        table.add_row(name, Text(words.percent(data.accuracy[key]), style=style), told)
+        table.add_row(stage.title.lower(), Text(words.percent(data.accuracy[key]), style=style), told)
     return Group(table, "")
 
 
@@ -104,10 +112,22 @@ def _timing(data: ReportData) -> str:
 
 
 def _difference(data: ReportData) -> Text:
+    if data.exactness is not None:
+        return Text(exactness_text(data.exactness), style="green" if data.exactness.exact else "bold red")
     if data.divergence is None:
         where = f" in {data.compared_samples} recordings" if data.compared_samples else ""
         return Text("no difference", style="green") + Text(where, style="default")
     return Text(difference_text(data.divergence))
+
+
+def exactness_text(found: Exactness) -> str:
+    """Say how much of a chip-exact net and the simulation of its program differs."""
+    if found.exact:
+        return f"zero difference: all {found.events:,} events and {found.states:,} states are the same"
+    return (
+        f"{found.differing_events:,} of {found.events:,} events and {found.differing_states:,} of "
+        f"{found.states:,} states differ"
+    )
 
 
 def difference_text(found: Divergence | None) -> str:
@@ -140,6 +160,7 @@ def run_as_json(data: ReportData, folder: Path, report: Path) -> dict[str, Any]:
             "power_w": timing.power_w,
             "dt": timing.dt,
         },
-        "divergence": None if divergence is None else dict(vars(divergence)),
+        "exactness": None if data.exactness is None else asdict(data.exactness),
+        "divergence": None if divergence is None else divergence.to_json(),
         "compared_samples": data.compared_samples,
     }

@@ -15,12 +15,13 @@ from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
 from snnkit.hw.xylo.specification.core import Specification
 from snnkit.hw.xylo.validation.vectors import make_vectors
 from snnkit.recipes.deployment_file import not_deployed, read_deployment, write_deployment
+from snnkit.recipes.finetune_stage import Trained, load_trained
 from snnkit.recipes.metrics_file import update_metrics
 from snnkit.recipes.prepare import Prepared, prepare
 from snnkit.recipes.progress import Progress
 from snnkit.recipes.recipe import Recipe
 from snnkit.recipes.run_folder import RunFolder
-from snnkit.recipes.train_stage import Trained, load_trained, untrained_network
+from snnkit.recipes.train_stage import load_float, untrained_network
 from snnkit.training.metrics import accuracy
 
 __all__ = [
@@ -41,7 +42,7 @@ class Simulation:
 
     Attributes:
         specification: The program.
-        delay: Time steps by which the chip's outputs lag the net's.
+        delay: Time steps by which the chip's outputs lag the float net's: one for each hop.
         inputs: Events given, ``(recordings, time + delay, channels)`` uint8: the last ``delay`` empty.
         outputs: Events that came, ``(recordings, time + delay, outputs)`` uint8, as the chip times them.
         predictions: ``(recordings,)`` classes.
@@ -61,8 +62,8 @@ class Simulation:
 def check_run(target: RunFolder | Recipe, chip: str | None) -> CheckReport:
     """Check the net of a run, or the net that a recipe would train, against a chip."""
     if isinstance(target, RunFolder):
-        trained = target.qat_net.is_file()
-        net = load_trained(target).float_net if trained else untrained_network(prepare(target.recipe()))
+        trained = target.float_net.is_file()
+        net = load_float(target).net if trained else untrained_network(prepare(target.recipe()))
         return check_net(net, chip or target.recipe().chip)
     return check_net(untrained_network(prepare(target)), chip or target.chip)
 
@@ -73,21 +74,22 @@ def deploy_run(folder: RunFolder, progress: Progress) -> Deployment:
 
 
 def deploy_trained(trained: Trained, folder: RunFolder, progress: Progress) -> Deployment:
-    """Map and quantise the net after QAT and write the specification and what it cost.
+    """Make the program of the fine-tuned net and write the specification and what it cost.
 
-    State ranges are observed on training recordings; the test split is not touched.
+    A chip-exact net holds the program already; another is mapped and quantised. State ranges are observed on
+    training recordings; the test split is not touched.
     """
     prepared = trained.prepared
     progress.start(f"Deploying to {prepared.chip.title}")
     deployment = deploy_net(
-        trained.qat_net,
+        trained.tuned_net,
         prepared.chip,
         calibration=prepared.calibration_events(),
         labels=prepared.calibration_labels(),
         readout=prepared.readout.predict,
     )
     deployment.specification.save(folder.specification)
-    write_deployment(folder, deployment)
+    write_deployment(folder, deployment, delay=trained.lag, shift_curve=trained.shift_curve)
     report = deployment.report
     progress.finish(
         f"{deployment.specification.n_hidden} hidden neurons, weight shifts "

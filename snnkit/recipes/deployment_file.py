@@ -1,6 +1,6 @@
 """``deployment.json``: what turning the net into a program cost, and which program it is."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -25,22 +25,35 @@ _TABLES = {
 """Lists of tables: keys that hold texts, and keys that hold numbers."""
 
 
-def write_deployment(folder: RunFolder, deployment: "Deployment") -> None:
-    """Write what is known of ``deployment``, with the digest of its program."""
+def write_deployment(
+    folder: RunFolder,
+    deployment: "Deployment",
+    *,
+    delay: int,
+    shift_curve: Sequence[Mapping[str, Any]],
+) -> None:
+    """Write what is known of ``deployment``, with the digest of its program.
+
+    Args:
+        folder: The run.
+        deployment: The deployment of its fine-tuned net.
+        delay: Time steps by which the chip's outputs lag the float net's.
+        shift_curve: What was known when the shifts were chosen, where the deployment itself chose none.
+    """
     report = deployment.report
     table = {
         "format": _FORMAT,
         "version": _VERSION,
         "chip": report.chip,
         "specification": deployment.specification.digest,
-        "delay": deployment.delay,
+        "delay": delay,
         "weight_shifts": list(report.weight_shifts),
         "agreement": report.agreement,
         "same_class": report.same_class,
         "saturations": report.saturations,
         "clipped_inputs": report.clipped_inputs,
         "layers": [asdict(layer) for layer in report.layers],
-        "shift_curve": [asdict(point) for point in report.shift_curve],
+        "shift_curve": [asdict(point) for point in report.shift_curve] or [dict(p) for p in shift_curve],
         "resources": [asdict(resource) for resource in report.resources],
         "notes": list(report.notes),
     }

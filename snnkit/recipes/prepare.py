@@ -24,7 +24,7 @@ class Prepared:
 
     Attributes:
         recipe: The recipe.
-        chip: Its chip.
+        chip: Its chip, with weights of the bits that the recipe asks for.
         split: The recordings.
         encoder: Fitted on the training split.
         train_levels: ``(recordings, time, channels)`` float32, before rounding to events.
@@ -75,7 +75,7 @@ class Prepared:
         return self.train_labels[self._calibration_index()]
 
     def _calibration_index(self) -> Tensor:
-        count = min(len(self.train_levels), self.recipe.qat.calibration_recordings)
+        count = min(len(self.train_levels), self.recipe.finetuning.calibration_recordings)
         # Folders are sorted by name, hence often by class: the first ones would be of one class.
         return torch.linspace(0, len(self.train_levels) - 1, count).round().long()
 
@@ -103,7 +103,7 @@ def prepare(recipe: Recipe, split: Split | None = None) -> Prepared:
     Raises:
         ConfigurationError: the chip cannot hold the encoding's channels or the read-out's outputs.
     """
-    chip = get_chip(recipe.chip)
+    chip = get_chip(recipe.chip).with_weight_bits(recipe.network.weight_bits)
     split = split if split is not None else load_recordings(recipe.data)
     encoder = fit_encoder(recipe.encoding, split.train, chip)
     readout = Readout(len(split.train.classes), recipe.network.outputs_per_class)

@@ -8,9 +8,10 @@ from snnkit.recipes.schema import Limits
 from snnkit.utilities.chips import CHIPS
 from snnkit.utilities.errors import ConfigurationError
 
-__all__ = ["DataSection", "NetworkSection", "QatSection", "Recipe", "TrainingSection"]
+__all__ = ["METHODS", "DataSection", "FinetuningSection", "NetworkSection", "Recipe", "TrainingSection"]
 
 SOURCES = ("basic-motions", "japanese-vowels", "folder")
+METHODS = ("chip-exact", "qat")
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class NetworkSection:
     serves all of a neuron's values: a bias of a fair size costs its weights their precision."""
     outputs_per_class: Annotated[int, Limits(low=1)] = 1
     """Output neurons whose events add up for one class."""
+    weight_bits: Annotated[int, Limits(low=2, high=8)] = 8
+    """Bits of a weight on the chip, which has 8; fewer make do with coarser weights."""
     dt: Annotated[float, Limits(above=0.0, unit="s")] = 1e-3
     synapse_dashes: Annotated[tuple[int, ...], Limits(low=1, high=15)] = (1, 2, 3, 4, 5)
     membrane_dashes: Annotated[tuple[int, ...], Limits(low=1, high=15)] = (3,)
@@ -104,13 +107,24 @@ class TrainingSection:
 
 
 @dataclass(frozen=True)
-class QatSection:
-    """``[qat]``: fine-tuning with the chip's integers in the forward pass; 0 epochs leave it out."""
+class FinetuningSection:
+    """``[finetuning]``: training on with the chip's integers in the forward pass; 0 epochs leave it out.
 
-    epochs: Annotated[int, Limits(low=0)] = 20
-    learning_rate: Annotated[float, Limits(above=0.0)] = 0.005
+    The method ``chip-exact`` computes what the chip computes, to the last bit, hop delays and saturation
+    included: the program that is deployed answers as the trained net does. ``qat``, the classic route,
+    rounds weights and decays in a net of real states, and what is left differs on the chip.
+    """
+
+    method: Annotated[str, Limits(choices=METHODS)] = "chip-exact"
+    epochs: Annotated[int, Limits(low=0)] = 100
+    learning_rate: Annotated[float, Limits(above=0.0)] = 0.01
     calibration_recordings: Annotated[int, Limits(low=1)] = 256
-    """Training recordings, at most, on which state ranges are observed."""
+    """Training recordings, at most, on which state ranges are observed and weight shifts chosen."""
+
+    @property
+    def stage(self) -> str:
+        """The method as a key of metrics, histories and the report."""
+        return self.method.replace("-", "_")
 
 
 @dataclass(frozen=True)
@@ -125,7 +139,7 @@ class Recipe:
     network: NetworkSection
     seed: Annotated[int, Limits(low=0, high=2**31 - 1)] = 0
     training: TrainingSection = field(default_factory=TrainingSection)
-    qat: QatSection = field(default_factory=QatSection)
+    finetuning: FinetuningSection = field(default_factory=FinetuningSection)
 
     def __post_init__(self) -> None:
         if not self.name or any(c in self.name for c in "/\\"):

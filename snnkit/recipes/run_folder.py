@@ -39,10 +39,9 @@ class RunFolder:
         """Weights of the float net, after training."""
         return self.path / "net-float.safetensors"
 
-    @property
-    def qat_net(self) -> Path:
-        """Weights of the net after quantisation-aware training; equal to the float net's without it."""
-        return self.path / "net-qat.safetensors"
+    def tuned_net(self, method: str) -> Path:
+        """Weights of the net after fine-tuning by ``method``; equal to the float net's after 0 epochs."""
+        return self.path / f"net-{method}.safetensors"
 
     @property
     def specification(self) -> Path:

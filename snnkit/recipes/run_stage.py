@@ -14,11 +14,12 @@ from snnkit.recipes.chip_stages import (
     simulate_program,
 )
 from snnkit.recipes.deployment_file import read_deployment
+from snnkit.recipes.finetune_stage import Trained, finetune_trained, load_trained
 from snnkit.recipes.metrics_file import record_seconds, timed
 from snnkit.recipes.progress import Progress
 from snnkit.recipes.recipe import Recipe
 from snnkit.recipes.run_folder import RunFolder
-from snnkit.recipes.train_stage import Trained, load_trained, train_nets
+from snnkit.recipes.train_stage import train_float
 from snnkit.recipes.validation import Validation, read_validation, validate_program
 from snnkit.utilities.files import write_text
 
@@ -33,12 +34,14 @@ def run_all(
 ) -> "ReportData":
     """Do every stage; see :func:`snnkit.recipes.stages.run`. ``started``: ``time.monotonic()`` by then."""
     with timed(folder, "train", started=started, more=resume):
-        trained = train_nets(recipe, folder, resume, progress)
+        float_trained = train_float(recipe, folder, resume, progress)
+    with timed(folder, "finetune", more=resume):
+        trained = finetune_trained(float_trained, folder, progress)
     with timed(folder, "deploy"):
         deployment = deploy_trained(trained, folder, progress)
     prepared, specification = trained.prepared, deployment.specification
     with timed(folder, "simulate"):
-        simulation = simulate_program(prepared, specification, deployment.delay, folder, progress)
+        simulation = simulate_program(prepared, specification, trained.lag, folder, progress)
     with timed(folder, "validate"):
         validation = validate_program(trained, specification, folder, progress)
     table = read_deployment(folder, specification)

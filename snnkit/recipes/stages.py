@@ -5,11 +5,12 @@ and writes its own files there, so another process, or another day, can go on.
 
 | stage | reads | writes |
 |---|---|---|
-| ``train`` | recordings | recipe.toml, checkpoint, net-float, net-qat, metrics (float, qat) |
-| ``check`` | net | nothing |
-| ``deploy`` | net-qat, recordings (training split only) | specification, deployment.json |
+| ``train`` | recordings | recipe.toml, checkpoint, net-float, metrics (float) |
+| ``finetune`` | net-float, recordings | checkpoint, net-chip-exact or net-qat, metrics (chip_exact or qat) |
+| ``check`` | net-float | nothing |
+| ``deploy`` | fine-tuned net, recordings (training split only) | specification, deployment.json |
 | ``simulate`` | specification, recordings | vectors, metrics (chip) |
-| ``validate`` | nets, specification, vectors | validation.json |
+| ``validate`` | nets, specification, vectors | validation.json, metrics (differences) |
 | ``report`` | all of these | report-data, report.html |
 """
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from snnkit.hw.xylo.deployment.deploy import Deployment
     from snnkit.hw.xylo.mapping.check import CheckReport
     from snnkit.recipes.chip_stages import Simulation
-    from snnkit.recipes.train_stage import Trained
+    from snnkit.recipes.finetune_stage import Trained
+    from snnkit.recipes.train_stage import TrainedFloat
     from snnkit.recipes.validation import Validation
     from snnkit.report.data import ReportData
 
@@ -39,6 +41,8 @@ __all__ = [
     "Silent",
     "check",
     "deploy",
+    "finetune",
+    "fork",
     "load_recipe",
     "new_run_folder",
     "recipe_names",
@@ -77,13 +81,49 @@ def run(
 
 def train(
     recipe: Recipe, folder: RunFolder | str | Path, *, resume: bool = False, progress: Progress | None = None
-) -> "Trained":
-    """Encode the recordings, train the float net, then fine-tune it with the chip's integers (QAT)."""
+) -> "TrainedFloat":
+    """Encode the recordings and train the float net."""
     folder = _folder(folder)
     with timed(folder, "train", more=resume):
-        from snnkit.recipes.train_stage import train_nets
+        from snnkit.recipes.train_stage import train_float
 
-        return train_nets(recipe, folder, resume, progress or Silent())
+        return train_float(recipe, folder, resume, progress or Silent())
+
+
+def finetune(
+    folder: RunFolder | str | Path, *, resume: bool = False, progress: Progress | None = None
+) -> "Trained":
+    """Fine-tune the float net of a run by the method of its recipe: chip-exactly, or with rounding alone.
+
+    Raises:
+        ConfigurationError: there is no trained net, or the fine-tuning was begun and ``resume`` is not set.
+    """
+    folder = _folder(folder)
+    from snnkit.recipes.finetune_stage import finetune_trained, refuse_unless_untuned
+
+    refuse_unless_untuned(folder, resume)
+    with timed(folder, "finetune", more=resume):
+        from snnkit.recipes.train_stage import load_float
+
+        return finetune_trained(load_float(folder), folder, progress or Silent())
+
+
+def fork(
+    folder: RunFolder | str | Path, out: RunFolder | str | Path | None, overrides: Mapping[str, Any]
+) -> RunFolder:
+    """Begin another run with the float net of ``folder``, to be fine-tuned or deployed in another way.
+
+    Args:
+        folder: The run whose float net is taken.
+        out: Folder of the new run; by default one beside ``folder``.
+        overrides: What differs in the recipe: ``chip``, ``network.weight_bits``, ``finetuning.*``.
+
+    Raises:
+        ConfigurationError: there is no trained net; an override would make it another net; ``out`` is taken.
+    """
+    from snnkit.recipes.fork import fork_run
+
+    return fork_run(_folder(folder), None if out is None else _folder(out), overrides)
 
 
 def check(target: RunFolder | Recipe | str | Path, *, chip: str | None = None) -> "CheckReport":

@@ -13,7 +13,8 @@ from snnkit.hw.xylo.power import estimate_power
 from snnkit.hw.xylo.specification.core import Specification
 from snnkit.recipes.activity import chip_record, hidden_in_net_time, net_events
 from snnkit.recipes.chip_stages import Simulation
-from snnkit.recipes.train_stage import Trained
+from snnkit.recipes.exactness import net_record
+from snnkit.recipes.finetune_stage import Trained
 from snnkit.recipes.validation import Validation
 from snnkit.report.data import (
     DeploymentRow,
@@ -56,7 +57,7 @@ def report_data(
         table: What is known of the deployment (``deployment.json``).
     """
     prepared, specification = trained.prepared, simulation.specification
-    recipe = prepared.recipe
+    recipe, stages = prepared.recipe, ("float", trained.stage)
     record = chip_record(specification, simulation.inputs[:_STATE_RECORDINGS])
     return ReportData(
         recipe=recipe.name,
@@ -67,15 +68,10 @@ def report_data(
         classes=prepared.classes,
         labels=prepared.test_labels,
         predictions={
-            "float": trained.predictions("float"),
-            "qat": trained.predictions("qat"),
+            **{stage: trained.predictions(stage) for stage in stages},
             "chip": simulation.predictions,
         },
-        accuracy={
-            "float": trained.accuracy("float"),
-            "qat": trained.accuracy("qat"),
-            "chip": simulation.accuracy,
-        },
+        accuracy={**{stage: trained.accuracy(stage) for stage in stages}, "chip": simulation.accuracy},
         history=tuple(EpochRecord(e.stage, e.epoch, e.loss, e.train_accuracy) for e in trained.history),
         sample=_sample(trained, simulation),
         weight_histograms=_weight_histograms(specification),
@@ -88,6 +84,7 @@ def report_data(
         timing=_timing(specification, simulation, record),
         deployment=tuple(_deployment_row(layer) for layer in table["layers"]),
         divergence=validation.divergence,
+        exactness=validation.exactness,
         versions=_versions(),
         compared_samples=validation.compared,
         shift_chosen=_common_shift(table["weight_shifts"]),
@@ -103,18 +100,24 @@ def report_data(
 def _sample(trained: Trained, simulation: Simulation) -> SampleTrace:
     """The first recording that the chip names rightly; the first of all where it names none."""
     index = int(np.argmax(simulation.predictions == trained.prepared.test_labels))
-    events = trained.prepared.test_events[index]
-    net = net_events(trained.qat_net, simulation.specification, events)
-    chip = chip_record(simulation.specification, simulation.inputs[index : index + 1])
+    inputs = simulation.inputs[index]
+    chip_hidden = chip_record(simulation.specification, inputs[None])["Spikes"][0]
+    if trained.is_exact:
+        delay, recorded = 0, net_record(trained.tuned_net, inputs[None])
+        net = {"hidden": recorded["Spikes"][0], "output": recorded["Spikes_out"][0]}
+    else:
+        delay = simulation.delay
+        net = net_events(trained.tuned_net, simulation.specification, trained.prepared.test_events[index])
+        chip_hidden = hidden_in_net_time(trained.tuned_net, simulation.specification, chip_hidden)
     return SampleTrace(
         index=index,
         label=int(trained.prepared.test_labels[index]),
-        input=events,
+        input=trained.prepared.test_events[index],
         net_hidden=net["hidden"],
-        chip_hidden=hidden_in_net_time(trained.qat_net, simulation.specification, chip["Spikes"][0]),
+        chip_hidden=chip_hidden,
         net_output=net["output"],
         chip_output=simulation.outputs[index],
-        delay=simulation.delay,
+        delay=delay,
     )
 
 

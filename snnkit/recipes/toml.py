@@ -77,6 +77,7 @@ def read_recipe(content: str, source: str, overrides: Mapping[str, Any] | None =
         table = tomllib.loads(content)
     except tomllib.TOMLDecodeError as error:
         raise RecipeError(source, [f"It is not valid TOML: {error}."]) from error
+    _modernise(table, source)
     for key, value in (overrides or {}).items():
         if value is not None:
             _set(table, key, value, source)
@@ -85,6 +86,16 @@ def read_recipe(content: str, source: str, overrides: Mapping[str, Any] | None =
         with suppress(ConfigurationError):
             table["chip"] = get_chip(table["chip"]).name
     return build(Recipe, table, source)
+
+
+def _modernise(table: dict[str, Any], source: str) -> None:
+    """Read what earlier releases wrote: their ``[qat]`` is ``[finetuning]`` of that method."""
+    if "qat" not in table:
+        return
+    if "finetuning" in table:
+        raise RecipeError(source, ["[qat] is [finetuning] of an earlier release: keep one of them."])
+    earlier = table.pop("qat")
+    table["finetuning"] = {"method": "qat", **earlier} if isinstance(earlier, dict) else earlier
 
 
 def _set(table: dict[str, Any], key: str, value: Any, source: str) -> None:

@@ -2,19 +2,29 @@
 
 from dataclasses import asdict, dataclass
 
+import numpy as np
+
+from snnkit.hw.divergence.result import Divergence
 from snnkit.hw.xylo.specification.core import Specification
-from snnkit.hw.xylo.validation.divergence import Divergence
-from snnkit.hw.xylo.validation.validate import Validation as Comparison
-from snnkit.hw.xylo.validation.validate import validate as compare
+from snnkit.hw.xylo.validation.validate import validate as compare_events
 from snnkit.hw.xylo.validation.vectors import check_vectors
 from snnkit.recipes.chip_stages import load_program
+from snnkit.recipes.exactness import Exactness, PopulationEvents, compare_exactly
+from snnkit.recipes.finetune_stage import Trained, load_trained
+from snnkit.recipes.metrics_file import update_metrics
 from snnkit.recipes.progress import Progress
 from snnkit.recipes.run_folder import RunFolder
-from snnkit.recipes.train_stage import Trained, load_trained
 from snnkit.utilities.errors import ConfigurationError, FileFormatError, SnnkitError
 from snnkit.utilities.files import read_json, write_json
 
-__all__ = ["SimulatorError", "Validation", "read_validation", "validate_program", "validate_run"]
+__all__ = [
+    "ExactnessError",
+    "SimulatorError",
+    "Validation",
+    "read_validation",
+    "validate_program",
+    "validate_run",
+]
 
 _COMPARED = 1000
 """Recordings compared at most: net and chip are recorded in every step."""
@@ -24,19 +34,13 @@ class SimulatorError(SnnkitError, RuntimeError):
     """The test vectors do not come again, or the fast simulator and the readable one disagree."""
 
 
-@dataclass(frozen=True)
-class Population:
-    """Agreement of one population: events in all, and the fraction of neurons and steps that agree."""
-
-    path: str
-    net_events: int
-    chip_events: int
-    same_events: float
+class ExactnessError(SnnkitError, RuntimeError):
+    """A chip-exact net and the simulation of its program differ: a fault of snnkit, or of damaged files."""
 
 
 @dataclass(frozen=True)
 class Validation:
-    """How far the net after QAT and the chip agree on the test split.
+    """How far the fine-tuned net and the chip agree on the test split.
 
     Attributes:
         compared: Recordings compared, event by event.
@@ -45,14 +49,16 @@ class Validation:
         vectors: Test vectors that came again bit by bit.
         referenced: How many of them the readable reference answered with the same bits too.
         divergence: The first step in which a number of events differs, and why; None if none does.
+        exactness: Of a chip-exact net: how many events and states were compared, none of which may differ.
     """
 
     compared: int
     same_class: float
-    populations: tuple[Population, ...]
+    populations: tuple[PopulationEvents, ...]
     vectors: int
     referenced: int
     divergence: Divergence | None
+    exactness: Exactness | None
 
 
 def validate_run(folder: RunFolder, progress: Progress) -> Validation:
@@ -69,6 +75,7 @@ def validate_program(
     Raises:
         ConfigurationError: the program was not simulated yet.
         SimulatorError: the vectors do not come again.
+        ExactnessError: a chip-exact net and its program differ.
     """
     if not folder.vectors.is_file():
         raise ConfigurationError(
@@ -81,35 +88,61 @@ def validate_program(
             f"{folder.vectors} does not come again. {vectors} If the program was deployed anew, simulate it "
             f"first: snnkit simulate {folder.path}"
         )
+    compare = _compare_exact if trained.is_exact else _compare_rounded
+    validation = compare(trained, specification, (vectors.samples, vectors.referenced))
+    write_json(folder.validation, asdict(validation))
+    if validation.exactness is not None:
+        update_metrics(folder, trained.prepared.recipe, exactness=asdict(validation.exactness))
+    progress.finish(_told(validation))
+    return validation
+
+
+def _compare_exact(trained: Trained, specification: Specification, vectors: tuple[int, int]) -> Validation:
+    events = trained.prepared.test_events[:_COMPARED]
+    inputs = np.pad(events, ((0, 0), (0, trained.lag), (0, 0)))
+    exactness, populations = compare_exactly(trained.tuned_net, specification, inputs)
+    if not exactness.exact:
+        raise ExactnessError(
+            f"The trained net and the simulation of its program differ in {exactness.differing_events} of "
+            f"{exactness.events} events and {exactness.differing_states} of {exactness.states} states. They "
+            "are one by construction: deploy again with snnkit deploy; if that does not help, it is a fault "
+            "of snnkit."
+        )
+    return Validation(len(events), 1.0, populations, *vectors, divergence=None, exactness=exactness)
+
+
+def _compare_rounded(trained: Trained, specification: Specification, vectors: tuple[int, int]) -> Validation:
     prepared = trained.prepared
-    found = compare(
-        trained.qat_net,
+    found = compare_events(
+        trained.tuned_net,
         specification,
         prepared.test_events[:_COMPARED],
         prepared.test_labels[:_COMPARED].copy(),
         readout=prepared.readout.predict,
     )
-    validation = _in_short(found, vectors.samples, vectors.referenced)
-    write_json(folder.validation, asdict(validation))
-    agreement = ", ".join(f"{p.path} {p.same_events:.1%}" for p in validation.populations)
-    progress.finish(
-        f"same class in {validation.same_class:.1%}; same events in every neuron and step: {agreement}"
-    )
-    return validation
-
-
-def _in_short(found: Comparison, vectors: int, referenced: int) -> Validation:
-    populations = tuple(
-        Population(p.path, p.net_events, p.chip_events, p.same_events) for p in found.populations
-    )
     return Validation(
         compared=found.samples,
         same_class=found.prediction_agreement,
-        populations=populations,
-        vectors=vectors,
-        referenced=referenced,
+        populations=tuple(
+            PopulationEvents(p.path, p.net_events or 0, p.chip_events or 0, p.same_events or 0.0)
+            for p in found.populations
+        ),
+        vectors=vectors[0],
+        referenced=vectors[1],
         divergence=found.divergence,
+        exactness=None,
     )
+
+
+def _told(validation: Validation) -> str:
+    if validation.exactness is not None:
+        found = validation.exactness
+        return (
+            f"no difference in {found.events:,} events and {found.states:,} states of "
+            f"{validation.compared} recordings"
+        )
+    agreement = ", ".join(f"{p.path} {p.same_events:.1%}" for p in validation.populations)
+    return f"same class in {validation.same_class:.1%}; same events in every neuron and step: {agreement}"
 
 
 def read_validation(folder: RunFolder) -> Validation:
@@ -125,9 +158,13 @@ def read_validation(folder: RunFolder) -> Validation:
         )
     table = read_json(folder.validation)
     try:
-        divergence = table.pop("divergence")
-        populations = tuple(Population(**entry) for entry in table.pop("populations"))
-        found = None if divergence is None else Divergence(**divergence)
-        return Validation(**table, populations=populations, divergence=found)
+        divergence, exactness = table.pop("divergence"), table.pop("exactness", None)
+        populations = tuple(PopulationEvents(**entry) for entry in table.pop("populations"))
+        return Validation(
+            **table,
+            populations=populations,
+            divergence=None if divergence is None else Divergence.from_json(divergence),
+            exactness=None if exactness is None else Exactness(**exactness),
+        )
     except (TypeError, KeyError, AttributeError) as error:
         raise FileFormatError(f"{folder.validation} does not hold a validation: {error}") from error

@@ -87,7 +87,9 @@ def _decode(hint: Any, value: Any, path: str, arrays: dict[str, np.ndarray]) -> 
     if get_origin(hint) in (Union, types.UnionType):
         if value is None:
             return None
-        return _decode(next(h for h in get_args(hint) if h is not types.NoneType), value, path, arrays)
+        kinds = [h for h in get_args(hint) if h is not types.NoneType]
+        fitting = [h for h in kinds if isinstance(h, type) and type(value) is h]
+        return _decode((fitting or kinds)[0], value, path, arrays)
     if hint is np.ndarray:
         if not isinstance(value, str) or value not in arrays:
             raise FileFormatError(f"array {path} is missing.")

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from snnkit.hw.divergence.result import Divergence
 from snnkit.hw.xylo.mapping.resource import Resource
-from snnkit.hw.xylo.validation.divergence import Divergence
 from snnkit.report.codec import read_record, same_content, write_record
 from snnkit.utilities.errors import ShapeError
 
@@ -20,6 +20,7 @@ __all__ = [
     "DeploymentRow",
     "Divergence",
     "EpochRecord",
+    "Exactness",
     "Histogram",
     "ReportData",
     "Resource",
@@ -30,7 +31,7 @@ __all__ = [
 
 _FILE_STEM = "report-data"
 _FORMAT = "snnkit report data"
-_VERSION = 1
+_VERSION = 2
 
 
 class _Record:
@@ -117,7 +118,7 @@ class Histogram(_Record):
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One epoch of training; ``stage`` is ``"float"`` or ``"qat"``."""
+    """One epoch of training; ``stage`` is ``"float"``, ``"chip_exact"`` or ``"qat"``."""
 
     stage: str
     epoch: int
@@ -148,6 +149,23 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class Exactness:
+    """Numbers compared between a trained net's own forward pass and the simulation of its program."""
+
+    events: int
+    """Event counts compared, one for each recording, time step and neuron."""
+    states: int
+    """States compared: synapses and membranes of all neurons in all steps."""
+    differing_events: int
+    differing_states: int
+
+    @property
+    def exact(self) -> bool:
+        """Whether nothing differs."""
+        return not (self.differing_events or self.differing_states)
+
+
+@dataclass(frozen=True)
 class DeploymentRow:
     """What turning one layer into integers cost. Errors are relative (0.01 is one per cent)."""
 
@@ -160,7 +178,9 @@ class DeploymentRow:
 
 @dataclass(frozen=True, eq=False)
 class ReportData(_Record):
-    """One run, from recordings to chip. ``predictions`` and ``accuracy`` have keys "float", "qat", "chip".
+    """One run, from recordings to chip.
+
+    ``predictions`` and ``accuracy`` have the keys "float", "chip_exact" or "qat", and "chip".
 
     ``save`` writes ``report-data.json`` and ``report-data.safetensors`` into a folder; ``load`` reads them.
     """
@@ -186,6 +206,8 @@ class ReportData(_Record):
     timing: Timing
     deployment: tuple[DeploymentRow, ...]
     divergence: Divergence | None
+    exactness: Exactness | None
+    """What was compared between a chip-exact net and the simulation of its program."""
     versions: dict[str, str]
     command: str = ""
     """The command line that makes this run again; empty: run the recipe.toml of the run's folder."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from snnkit.report.data import EpochRecord, Histogram, ShiftPoint
+from snnkit.report.stages import STAGES
 from snnkit.report.style import COLOURS, bare
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ def history_curve(axes: "Axes", history: Sequence[EpochRecord], field: str) -> "
         values = np.where(np.isfinite(values), values, np.nan)
         if field == "train_accuracy":
             values = values * 100
-        colour = COLOURS.get(stage, COLOURS["ink"])
+        colour = COLOURS[STAGES[stage].colour] if stage in STAGES else COLOURS["ink"]
         epochs = np.arange(start + 1, start + 1 + values.size)
         axes.plot(epochs, values, color=colour, marker="o" if values.size == 1 else None, markersize=4)
         if start:

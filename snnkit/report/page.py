@@ -9,6 +9,7 @@ import numpy as np
 
 from snnkit.report import panels, words
 from snnkit.report.data import ReportData, Resource
+from snnkit.report.stages import STAGES
 from snnkit.report.style import COLOURS, drawing, require
 from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import ConfigurationError
@@ -23,7 +24,7 @@ _LISTED_DISAGREEMENTS = 12
 
 @dataclass(frozen=True)
 class _Headline:
-    key: str
+    colour: str
     title: str
     percent: str
     detail: str
@@ -67,6 +68,7 @@ def render(data: ReportData, drawings: Mapping[str, Any] | None = None) -> str:
         verdict=_verdict(data),
         bars=[_bar(resource) for resource in data.resources if resource.used or resource.limit],
         disagreements=_disagreements(data),
+        tuned=STAGES[_tuned(data) or "qat"].training,
         **context,
     )
 
@@ -108,7 +110,7 @@ def _chip_words(name: str) -> str:
 
 def _headlines(data: ReportData) -> list[_Headline]:
     found = []
-    for key, title in panels.STAGES.items():
+    for key, stage in STAGES.items():
         if key not in data.accuracy:
             continue
         detail = ""
@@ -118,13 +120,20 @@ def _headlines(data: ReportData) -> list[_Headline]:
         if key != "float" and "float" in data.accuracy:
             change = words.points(data.accuracy[key] - data.accuracy["float"], same="as float")
             detail = ", ".join(text for text in (detail, change) if text)
-        found.append(_Headline(key, title, words.percent(data.accuracy[key]), detail))
+        found.append(_Headline(stage.colour, stage.title, words.percent(data.accuracy[key]), detail))
     return found
+
+
+def _tuned(data: ReportData) -> str | None:
+    """The stage of the fine-tuned net, if there is one."""
+    return next(
+        (key for key, stage in STAGES.items() if stage.colour == "tuned" and key in data.accuracy), None
+    )
 
 
 def _verdict(data: ReportData) -> str:
     """Say in how many recordings chip and net give the same answer."""
-    net = "qat" if "qat" in data.predictions else "float"
+    net = _tuned(data) or "float"
     if net not in data.predictions or "chip" not in data.predictions:
         return ""
     same = int((data.predictions[net] == data.predictions["chip"]).sum())
@@ -139,8 +148,8 @@ def _bar(resource: Resource) -> _Bar:
 
 
 def _disagreements(data: ReportData) -> dict[str, Any]:
-    """List recordings that float, quantised net and chip do not all answer rightly."""
-    keys = [key for key in panels.STAGES if key in data.predictions]
+    """List recordings that float net, fine-tuned net and chip do not all answer rightly."""
+    keys = [key for key in STAGES if key in data.predictions]
     wrong = np.zeros(data.labels.size, dtype=bool)
     for key in keys:
         wrong |= data.predictions[key] != data.labels
@@ -150,4 +159,4 @@ def _disagreements(data: ReportData) -> dict[str, Any]:
         answers = [int(data.predictions[key][index]) for key in keys]
         told = [(data.classes[answer], answer == label) for answer in answers]
         rows.append({"index": int(index), "label": data.classes[label], "answers": told})
-    return {"keys": [panels.STAGES[key] for key in keys], "rows": rows, "count": int(wrong.sum())}
+    return {"keys": [STAGES[key].title for key in keys], "rows": rows, "count": int(wrong.sum())}

@@ -7,10 +7,10 @@ import numpy as np
 
 from snnkit.report import figures
 from snnkit.report.data import Histogram, ReportData
+from snnkit.report.stages import STAGES
 from snnkit.report.style import COLOURS, new_figure, to_svg
 
 __all__ = [
-    "STAGES",
     "Panel",
     "confusion_panels",
     "histogram_panels",
@@ -18,9 +18,6 @@ __all__ = [
     "raster_panels",
     "shift_panel",
 ]
-
-STAGES = {"float": "Float", "qat": "Quantised", "chip": "Chip"}
-"""Keys of predictions and accuracies, with the words for them."""
 
 _WIDTH = 340.0
 """Points. About a phone's width, so that text there keeps its size; wider screens enlarge the drawing."""
@@ -46,26 +43,23 @@ def history_panel(data: ReportData) -> Panel:
     last = data.history[-1]
     stages = [stage for stage in STAGES if any(record.stage == stage for record in data.history)]
     counts = " and ".join(
-        f"{sum(record.stage == stage for record in data.history)} epochs of {_stage_words(stage)}"
+        f"{sum(record.stage == stage for record in data.history)} epochs of {STAGES[stage].training}"
         for stage in stages
     )
     alt = f"Loss and training accuracy over {counts}; the last epoch reached {last.train_accuracy:.1%}."
     return Panel("Learning", to_svg(figure, alt, "history"), f"{counts[0].upper()}{counts[1:]}.")
 
 
-def _stage_words(stage: str) -> str:
-    return "float training" if stage == "float" else "quantisation-aware training"
-
-
 def confusion_panels(data: ReportData) -> list[Panel]:
-    """One confusion matrix for each of float, quantised and chip."""
+    """One confusion matrix for each of float net, fine-tuned net and chip."""
     panels = []
-    for key, words in STAGES.items():
+    for key, stage in STAGES.items():
         if key not in data.predictions:
             continue
+        words = stage.title
         counts = figures.confusion_counts(data.labels, data.predictions[key], len(data.classes))
         figure = new_figure(_SMALL_WIDTH, _SMALL_WIDTH * 0.95)
-        figures.confusion_matrix(figure.subplots(), counts, data.classes, COLOURS[key])
+        figures.confusion_matrix(figure.subplots(), counts, data.classes, COLOURS[stage.colour])
         right, n = int(np.trace(counts)), data.labels.size
         wrong = n - right
         alt = f"Confusion matrix of {words.lower()}: {right} of {n} right. {_largest_confusion(data, counts)}"
@@ -87,7 +81,7 @@ def raster_panels(data: ReportData) -> list[Panel]:
     steps = max(sample.net_output.shape[0], sample.chip_output.shape[0], sample.input.shape[0])
     net = _Rows(sample.input, sample.net_hidden, sample.net_output)
     chip = _Rows(sample.input, sample.chip_hidden, sample.chip_output)
-    net_svg = _raster_svg(net, data.classes, "qat", steps)
+    net_svg = _raster_svg(net, data.classes, "tuned", steps)
     chip_svg = _raster_svg(chip, data.classes, "chip", steps, compared=net, delay=sample.delay)
     return [Panel("Net in torch", net_svg, net.total()), Panel("Chip", chip_svg, chip.total())]
 
@@ -135,7 +129,7 @@ def _raster_svg(
     bottom.set_xlabel("time step")
     bottom.set_xlim(-1, steps)
     alt = (
-        f"Event raster of the {'net' if key == 'qat' else 'chip'} over {steps} steps: "
+        f"Event raster of the {'net' if key == 'tuned' else 'chip'} over {steps} steps: "
         f"{int(rows.input.sum())} input events in {sizes[0]} channels, "
         f"{rows.total()} in {sizes[1]} and {sizes[2]} neurons."
     )
@@ -151,7 +145,9 @@ def histogram_panels(histograms: Sequence[Histogram], kind: str) -> list[Panel]:
     for index, data in enumerate(histograms):
         figure = new_figure(_SMALL_WIDTH, 150)
         lost = kind == "state" and data.saturated > 0
-        figures.histogram(figure.subplots(), data, COLOURS["qat" if kind == "weight" else "chip"], alarm=lost)
+        figures.histogram(
+            figure.subplots(), data, COLOURS["tuned" if kind == "weight" else "chip"], alarm=lost
+        )
         count = int(data.counts.sum())
         told = f"{data.saturated:,} at the limit" if data.saturated else "none at the limit"
         span = f"from {data.edges[0]:g} to {data.edges[-1]:g}"

@@ -24,7 +24,7 @@ COLOURS = {
     "muted": "#5c6672",
     "line": "#d5dae1",
     "float": "#5b7083",
-    "qat": "#b06a12",
+    "tuned": "#b06a12",
     "chip": "#0d7a70",
     "bad": "#c0341d",
     "paper": "#fefefe",

@@ -71,6 +71,8 @@ class Trainer:
         augmentation: Random changes of the inputs, and their rounding to events.
         stage: Name that history and checkpoints carry.
         seed: Decides order, augmentation and dropout.
+        lag: Time steps by which the net's outputs come late, as those of a chip-exact net do. Recordings are
+            followed by as many empty steps, and the first ``lag`` outputs do not count.
     """
 
     def __init__(
@@ -84,9 +86,11 @@ class Trainer:
         augmentation: Augmentation,
         stage: str,
         seed: int,
+        lag: int = 0,
     ) -> None:
         self.net, self.levels, self.labels = net, levels, labels
         self.readout, self.settings, self.augmentation, self.stage = readout, settings, augmentation, stage
+        self.lag = lag
         self.parameters = trained_parameters(net)
         if not self.parameters:
             raise ConfigurationError(
@@ -140,8 +144,9 @@ class Trainer:
         self.optimiser.zero_grad()
         _reset(self.net)
         rated = self.settings.rate_weight > 0.0
-        events, _, record = self.net(self.augmentation(levels, self.generator), record=rated)
-        logits = self.readout.logits(events, self.settings.logit_scale)
+        inputs = _followed(self.augmentation(levels, self.generator), self.lag)
+        events, _, record = self.net(inputs, record=rated)
+        logits = self.readout.logits(events[:, self.lag :], self.settings.logit_scale)
         loss = nn.functional.cross_entropy(logits, labels, label_smoothing=self.settings.label_smoothing)
         if rated:
             loss = loss + self.settings.rate_weight * _excess_rate(record, self.settings.rate_limit)
@@ -231,14 +236,18 @@ def load_parameters(
             parameter.copy_(values[name])
 
 
-def predict(net: nn.Module, events: Tensor, batch_size: int = 256) -> Tensor:
-    """Return the output events ``(recordings, time, outputs)`` of the net in evaluation mode."""
+def predict(net: nn.Module, events: Tensor, batch_size: int = 256, *, lag: int = 0) -> Tensor:
+    """Return the output events ``(recordings, time, outputs)`` of the net in evaluation mode.
+
+    ``lag``: time steps by which the net's outputs come late; they are moved back by as many.
+    """
     net.eval()
     outputs = []
     with torch.no_grad():
         for batch in events.split(batch_size):
             _reset(net)
-            outputs.append(net(batch.to(torch.get_default_dtype()))[0])
+            data = _followed(batch.to(torch.get_default_dtype()), lag)
+            outputs.append(net(data)[0][:, lag:])
     _reset(net)
     return torch.cat(outputs)
 
@@ -260,6 +269,11 @@ def _reset(net: nn.Module) -> None:
         reset()
 
 
+def _followed(events: Tensor, steps: int) -> Tensor:
+    """Return ``(batch, time + steps, channels)``: the events, then silence."""
+    return nn.functional.pad(events, (0, 0, 0, steps)) if steps else events
+
+
 def _typical_size(parameter: Tensor) -> Tensor:
     """Root mean square over a neuron's incoming weights (columns); a vector is in units of the threshold."""
     if parameter.ndim < 2:
@@ -272,8 +286,10 @@ _BIAS_SCALE = 0.3
 
 
 def _excess_rate(record: Mapping[str, Any], limit: float) -> Tensor:
-    """Mean squared excess of neurons' mean events per step over ``limit``, over all recorded populations."""
-    rates = [
-        v["spikes"].mean(dim=(0, 1)) for v in record.values() if isinstance(v, Mapping) and "spikes" in v
-    ]
+    """Mean squared excess of neurons' mean events per step over ``limit``, over all recorded populations.
+
+    A chip-exact net records its hidden neurons together, as ``"Spikes"``.
+    """
+    found = [v["spikes"] for v in record.values() if isinstance(v, Mapping) and "spikes" in v]
+    rates = [events.mean(dim=(0, 1)) for events in found or [record["Spikes"]]]
     return torch.stack([(rate - limit).clamp(min=0.0).square().mean() for rate in rates]).mean()

@@ -30,6 +30,7 @@ def test_help_names_every_command():
     for command in [
         "run",
         "train",
+        "finetune",
         "check",
         "deploy",
         "simulate",
@@ -107,6 +108,7 @@ def test_chips_can_be_named_by_part_number():
         (["run", "--seed", "many"], 2, "Invalid value for '--seed'"),
         (["run", "--sed", "1"], 2, "--seed"),
         (["rnu"], 2, "Did you mean 'run'"),
+        (["finetune", "no/such/run"], 1, "no/such/run is not a run folder"),
         (["deploy", "no/such/run"], 1, "no/such/run is not a run folder"),
         (["report"], 1, "There is no run in runs yet. Make one with: snnkit run"),
         (["run", "--resume"], 1, "Leave out --resume to begin one"),

@@ -42,7 +42,7 @@ epochs = {epochs}
 batch_size = 40
 checkpoint_seconds = 0.0
 
-[qat]
+[finetuning]
 epochs = 2
 """
 
@@ -71,14 +71,14 @@ def test_a_run_leaves_every_file_and_prints_its_summary(place, finished):
     assert {"recipe.toml", "metrics.json", "report.html", "report-data.json", *PROGRAM} <= names
     assert not [name for name in names if name.startswith(".")]
     metrics = json.loads((run / "metrics.json").read_text())
-    assert set(metrics["accuracy"]) == {"float", "qat", "chip"}
+    assert set(metrics["accuracy"]) == {"float", "chip_exact", "chip"}
     assert (metrics["chip"], metrics["seed"]) == ("imu", 3)
     assert metrics["seconds"] > 0
     told = plain(finished.stdout)
-    for key, name in (("float", "float"), ("qat", "quantised"), ("chip", "chip")):
+    for key, name in (("float", "float"), ("chip_exact", "chip-exact"), ("chip", "chip")):
         assert f"{name} {percent(metrics['accuracy'][key])} " in told
     assert "12 of 496" in told
-    assert "net and chip" in told
+    assert "net and chip zero difference: all " in told
     assert "whole/report.html" in told
     assert "Training" in finished.stderr
 
@@ -98,8 +98,9 @@ def test_the_recipe_in_the_folder_makes_the_same_run_again(place, finished):
     for name in PROGRAM:
         assert (place / "again" / name).read_bytes() == (place / "whole" / name).read_bytes(), name
     told = json.loads(done.stdout)
-    assert told["accuracy"].keys() == {"float", "qat", "chip"}
+    assert told["accuracy"].keys() == {"float", "chip_exact", "chip"}
     assert told["timing"]["cycles_per_step"] > 0
+    assert (told["exactness"]["differing_events"], told["exactness"]["differing_states"]) == (0, 0)
     assert (place / told["report"]).is_file()
 
 
@@ -119,7 +120,7 @@ def test_the_steps_one_by_one_give_the_same_program(place, finished):
     assert call_here("train", "tiny.toml", "--seed", 3, "--out", "steps", cwd=place).returncode == 0
     fits = call_here("check", "steps", "--json", cwd=place)
     assert json.loads(fits.stdout)["ok"]
-    for step in ("deploy", "simulate", "validate", "report"):
+    for step in ("finetune", "deploy", "simulate", "validate", "report"):
         done = call_here(step, "steps", "--json", cwd=place)
         assert done.returncode == 0, done.stderr
         results[step] = json.loads(done.stdout)
@@ -130,10 +131,33 @@ def test_the_steps_one_by_one_give_the_same_program(place, finished):
     assert (place / results["report"]["files"][0]).is_file()
 
 
+def test_a_float_net_is_fine_tuned_in_other_ways_in_other_folders(place, finished):
+    again = call_here("finetune", "whole", cwd=place)
+    assert again.returncode == 1
+    assert "Continue it with --resume" in plain(again.stderr)
+    assert call_here("finetune", "whole", "--resume", "--json", cwd=place).returncode == 0
+    done = call_here(
+        *("finetune", "whole", "--method", "qat", "--epochs", 1, "--bits", 4, "--out", "narrow", "--json"),
+        cwd=place,
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["files"] == ["narrow/net-qat.safetensors"]
+    assert told["metrics"]["accuracy"].keys() == {"float", "qat"}
+    net = "net-float.safetensors"
+    assert (place / "narrow" / net).read_bytes() == (place / "whole" / net).read_bytes()
+    told = plain(call_here("validate", "whole", cwd=place).stdout)
+    assert "Zero difference: all" in told
+    wrong = call_here("finetune", "whole", "--method", "chipexact", cwd=place)
+    assert "Did you mean 'chip-exact'?" in plain(wrong.stderr)
+    mixed = call_here("finetune", "whole", "--bits", 4, "--resume", cwd=place)
+    assert "leave the other options out" in plain(mixed.stderr)
+
+
 def test_steps_in_the_wrong_order_say_what_is_missing(place, finished):
     (place / "early").mkdir()
     (place / "early" / "recipe.toml").write_bytes((place / "whole" / "recipe.toml").read_bytes())
-    for step in ("deploy", "report"):
+    for step in ("finetune", "deploy", "report"):
         done = call_here(step, "early", cwd=place)
         assert done.returncode == 1
         assert "Traceback" not in done.stderr

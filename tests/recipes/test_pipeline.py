@@ -9,10 +9,11 @@ from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
 from snnkit.hw.xylo.specification.core import Specification
 from snnkit.recipes import stages
 from snnkit.recipes.run_folder import RunFolder
-from snnkit.recipes.validation import SimulatorError
+from snnkit.recipes.validation import ExactnessError, SimulatorError
 from snnkit.report.data import ReportData
 from snnkit.training.checkpoint import Checkpoint
 from snnkit.training.readout import Readout
+from snnkit.training.trainer import Epoch
 from snnkit.utilities.errors import ConfigurationError, DataError, FileFormatError
 from snnkit.utilities.files import read_arrays, write_arrays
 
@@ -38,7 +39,7 @@ epochs = 12
 batch_size = 8
 dropout = 0.1
 checkpoint_seconds = 0.0
-[qat]
+[finetuning]
 epochs = 3
 """
 
@@ -77,7 +78,21 @@ def read_all(folder, names):
     return {name: (folder.path / name).read_bytes() for name in names}
 
 
-WEIGHTS = ("net-float.safetensors", "net-qat.safetensors", "specification.safetensors", "vectors.safetensors")
+@pytest.fixture(scope="module")
+def classic(recipe_file, finished, tmp_path_factory):
+    """The same float net, fine-tuned by the classic route."""
+    folder = stages.fork(
+        finished[0], tmp_path_factory.mktemp("runs") / "classic", {"finetuning.method": "qat"}
+    )
+    return folder, stages.run(folder.recipe(), folder, resume=True)
+
+
+WEIGHTS = (
+    "net-float.safetensors",
+    "net-chip-exact.safetensors",
+    "specification.safetensors",
+    "vectors.safetensors",
+)
 
 
 def test_a_run_learns_and_writes_everything(finished):
@@ -85,9 +100,21 @@ def test_a_run_learns_and_writes_everything(finished):
     assert data.accuracy["chip"] == 1.0
     metrics = json.loads(folder.metrics.read_text())
     assert metrics["accuracy"] == data.accuracy
-    assert metrics["accuracy"].keys() == {"float", "qat", "chip"}
+    assert metrics["accuracy"].keys() == {"float", "chip_exact", "chip"}
+    assert metrics["accuracy"]["chip_exact"] == metrics["accuracy"]["chip"]
+    found = metrics["exactness"]
+    assert (found["differing_events"], found["differing_states"]) == (0, 0)
+    assert found["events"] == 4 * 17 * (12 + 4)
+    assert found["states"] == 2 * found["events"]
     assert (metrics["chip"], metrics["seed"], metrics["recipe"]) == ("imu", 0, "gestures")
-    assert metrics["stage_seconds"].keys() == {"train", "deploy", "simulate", "validate", "report"}
+    assert metrics["stage_seconds"].keys() == {
+        "train",
+        "finetune",
+        "deploy",
+        "simulate",
+        "validate",
+        "report",
+    }
     assert metrics["seconds"] == pytest.approx(sum(metrics["stage_seconds"].values()))
     assert metrics["seconds"] == data.seconds > 0
     assert ReportData.load(folder.path) == data
@@ -97,16 +124,19 @@ def test_a_run_learns_and_writes_everything(finished):
 
 def test_the_report_has_both_trainings_and_a_whole_sample(finished):
     _, data = finished
-    assert [e.stage for e in data.history] == ["float"] * 12 + ["qat"] * 3
-    assert data.sample.delay == 1
-    assert (data.sample.net_hidden.shape, data.sample.chip_hidden.shape) == ((16, 12), (16, 12))
-    assert (data.sample.net_output.shape, data.sample.chip_output.shape) == ((16, 4), (17, 4))
+    assert [e.stage for e in data.history] == ["float"] * 12 + ["chip_exact"] * 3
+    sample = data.sample
+    assert (sample.net_hidden.shape, sample.net_output.shape) == ((17, 12), (17, 4))
+    assert np.array_equal(sample.net_hidden, sample.chip_hidden)
+    assert np.array_equal(sample.net_output, sample.chip_output)
     assert {h.name for h in data.weight_histograms} == {
         "input weights",
         "recurrent weights",
         "output weights",
     }
     assert data.compared_samples == 4
+    assert data.divergence is None
+    assert data.exactness.exact
     assert data.timing.cycles_per_step > 0
     assert data.shift_chosen is None or data.shift_chosen in {point.shift for point in data.shift_curve}
 
@@ -116,7 +146,7 @@ def test_the_vectors_are_what_the_program_answers(finished):
     arrays, about = read_arrays(folder.vectors)
     specification = Specification.load(folder.specification)
     assert about["digest"] == specification.digest
-    delay = data.sample.delay
+    delay = 1
     assert not arrays["raster"][:, -delay:].any()
     np.testing.assert_array_equal(XyloSim(specification)(arrays["raster"])[0], arrays["Spikes_out"])
     predictions = Readout(2, 2).predict(arrays["Spikes_out"][:, delay:])
@@ -124,17 +154,31 @@ def test_the_vectors_are_what_the_program_answers(finished):
     assert specification.violations() == ()
 
 
+def test_the_classic_route_is_compared_in_the_nets_time(finished, classic):
+    folder, data = classic
+    assert [e.stage for e in data.history] == ["float"] * 12 + ["qat"] * 3
+    assert data.accuracy.keys() == {"float", "qat", "chip"}
+    assert data.accuracy["float"] == finished[1].accuracy["float"]
+    assert data.sample.delay == 1
+    assert (data.sample.net_hidden.shape, data.sample.chip_hidden.shape) == ((16, 12), (16, 12))
+    assert (data.sample.net_output.shape, data.sample.chip_output.shape) == ((16, 4), (17, 4))
+    assert data.exactness is None
+    assert "exactness" not in json.loads(folder.metrics.read_text())
+    assert (folder.path / "net-qat.safetensors").is_file()
+
+
 def test_steps_alone_write_what_the_run_writes(finished, recipe_file, tmp_path):
     whole, data = finished
     folder = RunFolder(tmp_path / "steps")
     stages.train(stages.load_recipe(recipe_file), folder)
+    stages.finetune(folder)
     stages.deploy(folder)
     simulation = stages.simulate(folder)
     validation = stages.validate(folder)
     stages.report(folder)
     assert read_all(folder, WEIGHTS) == read_all(whole, WEIGHTS)
     assert simulation.accuracy == data.accuracy["chip"]
-    assert validation.divergence == data.divergence
+    assert validation.exactness == data.exactness
     assert stages.check(folder).ok
 
 
@@ -157,13 +201,19 @@ class StopAt(stages.Silent):
             raise InterruptError
 
 
+def train_and_finetune(recipe, folder, progress):
+    stages.train(recipe, folder, progress=progress)
+    return stages.finetune(folder, progress=progress)
+
+
 @pytest.mark.parametrize(("stage", "done"), [("Training", 1), ("Training", 7), ("Fine-tuning", 2)])
 def test_an_interrupted_training_goes_on_to_the_same_bits(finished, recipe_file, tmp_path, stage, done):
     whole, data = finished
     folder, recipe = RunFolder(tmp_path / "run"), stages.load_recipe(recipe_file)
     with pytest.raises(InterruptError):
-        stages.train(recipe, folder, progress=StopAt(stage, done))
-    resumed = stages.train(recipe, folder, resume=True)
+        train_and_finetune(recipe, folder, StopAt(stage, done))
+    stages.train(recipe, folder, resume=True)
+    resumed = stages.finetune(folder, resume=True)
     assert read_all(folder, WEIGHTS[:2]) == read_all(whole, WEIGHTS[:2])
     assert [e.loss for e in resumed.history] == [e.loss for e in data.history]
 
@@ -187,16 +237,79 @@ def test_another_seed_gives_another_net(finished, recipe_file, tmp_path):
     assert all(not np.array_equal(first[name], other[name]) for name in first)
 
 
-def test_without_qat_epochs_the_float_net_is_deployed(recipe_file, tmp_path):
-    folder = tmp_path / "run"
-    trained = stages.train(stages.load_recipe(recipe_file, {"qat.epochs": 0, "training.epochs": 2}), folder)
-    assert [e.stage for e in trained.history] == ["float", "float"]
-    float_net = Checkpoint.load(RunFolder(folder).float_net).part("parameter")
-    qat_net = Checkpoint.load(RunFolder(folder).qat_net).part("parameter")
-    without_wrappers = {name.replace("._mod", ""): tensor for name, tensor in qat_net.items()}
-    assert without_wrappers.keys() == float_net.keys()
-    assert all(np.array_equal(without_wrappers[name], float_net[name]) for name in float_net)
+@pytest.mark.parametrize("method", ["chip-exact", "qat"])
+def test_without_epochs_of_fine_tuning_the_float_net_is_deployed(finished, tmp_path, method):
+    settings = {"finetuning.epochs": 0, "finetuning.method": method}
+    folder = stages.fork(finished[0], tmp_path / "run", settings)
+    assert {e.stage for e in stages.finetune(folder).history} == {"float"}
+    float_net = Checkpoint.load(folder.float_net).part("parameter")
+    tuned = Checkpoint.load(folder.tuned_net(method)).part("parameter")
+    bare = {name.replace("._mod", "").removeprefix("net."): tensor for name, tensor in tuned.items()}
+    assert bare.keys() == float_net.keys()
+    assert all(np.array_equal(bare[name], float_net[name]) for name in float_net)
     assert stages.deploy(folder).specification.violations() == ()
+
+
+def test_a_fork_keeps_the_float_net_and_says_what_differs(finished, tmp_path):
+    whole, data = finished
+    folder = stages.fork(whole, tmp_path / "narrow", {"network.weight_bits": 3, "chip": "a3"})
+    assert read_all(folder, WEIGHTS[:1]) == read_all(whole, WEIGHTS[:1])
+    trained = stages.finetune(folder)
+    assert trained.accuracy("float") == data.accuracy["float"]
+    specification = stages.deploy(folder).specification
+    assert max(np.abs(getattr(specification, f"weights_{name}")).max() for name in ("in", "rec", "out")) == 3
+    assert stages.simulate(folder).accuracy == trained.accuracy("chip_exact")
+    assert stages.validate(folder).exactness.exact
+    named = stages.fork(whole, None, {"finetuning.epochs": 1})
+    assert named.path.parent == whole.path.parent
+    with pytest.raises(ConfigurationError, match=r"training\.epochs would make it another float net"):
+        stages.fork(whole, tmp_path / "other", {"training.epochs": 3})
+    with pytest.raises(ConfigurationError, match="holds a run already"):
+        stages.fork(whole, folder, {})
+
+
+def test_fine_tuning_again_needs_resume(finished, recipe_file, tmp_path):
+    whole, data = finished
+    with pytest.raises(ConfigurationError, match="Continue it with --resume"):
+        stages.finetune(whole)
+    assert stages.finetune(whole, resume=True).history == data_history(data)
+    early = RunFolder(tmp_path / "early")
+    early.begin(stages.load_recipe(recipe_file), resume=False)
+    with pytest.raises(ConfigurationError, match="snnkit train --resume"):
+        stages.finetune(early)
+    with pytest.raises(ConfigurationError, match="holds no trained net"):
+        stages.fork(early, tmp_path / "fork", {})
+
+
+def data_history(data):
+    return tuple(Epoch(e.stage, e.epoch, e.loss, e.train_accuracy) for e in data.history)
+
+
+def test_a_program_that_is_not_the_trained_nets_is_an_error(finished, tmp_path):
+    whole, _ = finished
+    other = stages.fork(whole, tmp_path / "other", {"finetuning.epochs": 1})
+    stages.finetune(other)
+    for name in ("specification.json", "specification.safetensors", "deployment.json", "vectors.safetensors"):
+        (other.path / name).write_bytes((whole.path / name).read_bytes())
+    with pytest.raises(ExactnessError, match=r"differ in \d+ of \d+ events"):
+        stages.validate(other)
+
+
+def test_a_run_of_an_earlier_release_is_read_as_it_was(classic, tmp_path):
+    whole, data = classic
+    for path in whole.path.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    folder = RunFolder(tmp_path)
+    text = folder.recipe_file.read_text()
+    text = text.replace('[finetuning]\nmethod = "qat"', "[qat]").replace("weight_bits = 8\n", "")
+    folder.recipe_file.write_text(text)
+    saved = Checkpoint.load(folder.tuned_net("qat"))
+    kept = {name: t for name, t in saved.tensors.items() if not name.startswith("peak.")}
+    Checkpoint(kept, {"history": saved.about["history"]}).save(folder.tuned_net("qat"))
+    assert folder.recipe() == whole.recipe()
+    assert stages.finetune(folder, resume=True).accuracy("qat") == data.accuracy["qat"]
+    stages.deploy(folder)
+    assert read_all(folder, ["specification.safetensors"]) == read_all(whole, ["specification.safetensors"])
 
 
 def test_a_recipe_is_checked_before_it_is_trained(recipe_file):
@@ -324,8 +437,9 @@ def test_a_damaged_deployment_file_names_the_place(finished, tmp_path, key, valu
         stages.simulate(folder)
 
 
-def test_every_layer_of_the_sample_is_in_the_nets_time(recipe_file, tmp_path):
-    settings = {"network.hidden": [8, 6], "training.epochs": 6, "qat.epochs": 0}
+def test_every_layer_of_a_classic_sample_is_in_the_nets_time(recipe_file, tmp_path):
+    settings = {"network.hidden": [8, 6], "training.epochs": 6}
+    settings |= {"finetuning.epochs": 0, "finetuning.method": "qat"}
     data = stages.run(stages.load_recipe(recipe_file, settings), tmp_path / "run")
     sample = data.sample
     assert sample.delay == 2
@@ -342,11 +456,12 @@ def test_csv_files_in_a_subfolder_for_each_class_run_as_they_are(recordings, tmp
         label, take = path.stem.split("_")
         (tmp_path / "takes" / label).mkdir(parents=True, exist_ok=True)
         (tmp_path / "takes" / label / f"{take}.csv").write_text("x,y,z\n" + path.read_text())
-    settings = {"data.path": str(tmp_path / "takes"), "training.epochs": 10, "qat.epochs": 2}
-    trained = stages.train(stages.load_recipe("sensors", settings), tmp_path / "run")
+    settings = {"data.path": str(tmp_path / "takes"), "training.epochs": 10, "finetuning.epochs": 2}
+    stages.train(stages.load_recipe("sensors", settings), tmp_path / "run")
+    trained = stages.finetune(tmp_path / "run")
     assert trained.prepared.classes == ("tap", "turn")
     assert len(trained.prepared.test_labels) == 4
-    assert trained.accuracy("qat") >= 0.75
+    assert trained.accuracy("chip_exact") >= 0.75
 
 
 def test_a_damaged_checkpoint_says_how_to_begin_anew(finished, recipe_file, tmp_path):
@@ -358,4 +473,4 @@ def test_a_damaged_checkpoint_says_how_to_begin_anew(finished, recipe_file, tmp_
         stages.train(recipe, folder, resume=True)
     folder.checkpoint.unlink()
     stages.train(recipe, folder, resume=True)
-    assert read_all(folder, WEIGHTS[:2]) == read_all(whole, WEIGHTS[:2])
+    assert read_all(folder, WEIGHTS[:1]) == read_all(whole, WEIGHTS[:1])

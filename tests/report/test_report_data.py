@@ -92,7 +92,7 @@ def test_arrays_cannot_be_changed_afterwards():
     ("change", "message"),
     [
         (lambda d: d.update(format="other"), "is not a file of"),
-        (lambda d: d.update(version=99), "has version 99; this release reads version 1"),
+        (lambda d: d.update(version=99), "has version 99; this release reads version 2"),
         (lambda d: d["content"].update(sedd=1), "Did you mean 'seed'"),
         (lambda d: d["content"].pop("timing"), "lacks timing"),
         (lambda d: d["content"].update(seed="three"), "report-data.seed has an impossible value 'three'"),

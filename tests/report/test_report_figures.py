@@ -98,7 +98,7 @@ def test_histogram_shows_the_limits_even_when_the_values_are_far_from_them(axes)
 
 
 def test_histogram_without_limits_and_with_wide_counts(axes):
-    figures.histogram(axes, Histogram("w", [0, 1, 2, 3], [100000, 3, 1]), COLOURS["qat"])
+    figures.histogram(axes, Histogram("w", [0, 1, 2, 3], [100000, 3, 1]), COLOURS["tuned"])
     assert axes.get_yscale() == "log"
 
 

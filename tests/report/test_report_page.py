@@ -9,7 +9,7 @@ from report_examples import example_report
 pytest.importorskip("matplotlib", reason="the report extra is not installed")
 pytest.importorskip("jinja2", reason="the report extra is not installed")
 
-from snnkit.report import Resource, ShiftPoint, page, render, words
+from snnkit.report import Exactness, Resource, ShiftPoint, page, render, words
 
 VOID = {"meta", "link", "br", "hr", "img", "input"}
 
@@ -103,6 +103,24 @@ def test_no_difference_is_said_as_such(example):
     text = Elements(render(replace(example, divergence=None))).text
     assert "No difference. On 40 recordings the chip's program produced every event" in text
     assert "First difference" not in text
+
+
+def test_zero_difference_is_proven_in_numbers():
+    data = example_report(exact=True)
+    text = Elements(render(data)).text
+    assert "Zero difference between the trained net's own forward pass and the simulation" in text
+    assert "on 40 test recordings" in text
+    assert "events that differ 0 of 9,840 states that differ 0 of 19,680" in text
+    assert "Chip-exact 97.5 % 39 of 40 right" in text
+    assert "chip-exact training" in text
+    assert "First difference" not in text
+
+
+def test_a_broken_promise_is_not_called_zero(example):
+    text = Elements(render(replace(example, exactness=Exactness(10, 20, 1, 0)))).text
+    assert "Zero difference" not in text
+    assert "Differences between the trained net's own forward pass" in text
+    assert "events that differ 1 of 10" in text
 
 
 def test_resources_versions_and_the_command_are_there(elements):
