@@ -1,6 +1,6 @@
 """The one graph of a model: captured from any torch module, read by mapper, passes and exporters alike."""
 
-from .arguments import leaves, map_leaves
+from .arguments import TRAINING, ByMode, leaves, map_leaves
 from .capture import build_from_unstructured_module
 from .channels import coupling
 from .dag_module import DagModule
@@ -8,7 +8,7 @@ from .errors import CaptureError, GraphError, VerificationError
 from .functions import FreeTensor, Function
 from .operations import Add, Concat, Identity, Select
 from .registry import call_module, register_call, register_example, register_reading
-from .running import TRAINING, ByMode, watching
+from .running import watching
 from .signatures import Signature, TensorSpec
 from .vertex import InnerVertex, InputVertex, Vertex
 

@@ -3,9 +3,31 @@
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
-__all__ = ["is_namedtuple", "leaves", "map_leaves", "same"]
+__all__ = ["TRAINING", "ByMode", "in_mode", "is_namedtuple", "leaves", "map_leaves", "same"]
+
+
+@dataclass(frozen=True)
+class ByMode:
+    """An argument that depends on the mode of the graph, as ``training=self.training`` does in a model.
+
+    Attributes:
+        training: The value after ``train()``.
+        evaluation: The value after ``eval()``.
+    """
+
+    training: Any
+    evaluation: Any
+
+    def __repr__(self) -> str:
+        if self.training is True and self.evaluation is False:
+            return "training"
+        return f"({self.training!r} if training else {self.evaluation!r})"
+
+
+TRAINING = ByMode(training=True, evaluation=False)
 
 
 def is_namedtuple(value: Any) -> bool:
@@ -16,21 +38,50 @@ def is_namedtuple(value: Any) -> bool:
 def map_leaves(function: Callable[[Any], Any], tree: Any) -> Any:
     """Return ``tree`` with ``function`` applied to each leaf; the types of the containers stay.
 
-    Containers are lists, tuples, named tuples, dictionaries (of values) and slices. Everything else is a
-    leaf, and so is a subclass of a container that cannot be rebuilt from its elements.
+    Containers are lists, tuples, named tuples, dictionaries (of values), slices and :class:`ByMode`.
+    Everything else is a leaf, and so is a subclass of a container that cannot be rebuilt from its elements.
     """
-    kind = type(tree)
-    if kind is tuple:
-        return tuple(map_leaves(function, item) for item in tree)
-    if kind is list:
-        return [map_leaves(function, item) for item in tree]
-    if kind in (dict, OrderedDict):
-        return kind((key, map_leaves(function, value)) for key, value in tree.items())
-    if kind is slice:
-        return slice(*(map_leaves(function, part) for part in (tree.start, tree.stop, tree.step)))
+    rebuild = _REBUILDERS.get(type(tree))
+    if rebuild is not None:
+        return rebuild(lambda item: map_leaves(function, item), tree)
     if is_namedtuple(tree):
-        return kind._make(map_leaves(function, item) for item in tree)
+        return type(tree)._make(map_leaves(function, item) for item in tree)
     return function(tree)
+
+
+_Each = Callable[[Any], Any]
+
+
+def _rebuilt_mapping(each: _Each, tree: dict[Any, Any]) -> dict[Any, Any]:
+    return type(tree)((key, each(value)) for key, value in tree.items())
+
+
+_REBUILDERS: dict[type, Callable[[_Each, Any], Any]] = {
+    tuple: lambda each, tree: tuple(each(item) for item in tree),
+    list: lambda each, tree: [each(item) for item in tree],
+    dict: _rebuilt_mapping,
+    OrderedDict: _rebuilt_mapping,
+    slice: lambda each, tree: slice(each(tree.start), each(tree.stop), each(tree.step)),
+    ByMode: lambda each, tree: ByMode(each(tree.training), each(tree.evaluation)),
+}
+
+
+def in_mode(tree: Any, training: bool) -> Any:
+    """Return arguments with the values of one mode."""
+
+    def chosen(part: Any) -> Any:
+        if isinstance(part, ByMode):
+            return chosen(part.training if training else part.evaluation)
+        if type(part) is list:
+            return [chosen(item) for item in part]
+        if type(part) in (dict, OrderedDict):
+            return type(part)((key, chosen(value)) for key, value in part.items())
+        if isinstance(part, tuple) and (type(part) is tuple or is_namedtuple(part)):
+            items = [chosen(item) for item in part]
+            return tuple(items) if type(part) is tuple else type(part)(*items)
+        return part
+
+    return chosen(tree)
 
 
 def leaves(tree: Any) -> Iterator[Any]:
@@ -41,6 +92,9 @@ def leaves(tree: Any) -> Iterator[Any]:
     elif type(tree) in (dict, OrderedDict):
         for value in tree.values():
             yield from leaves(value)
+    elif type(tree) is ByMode:
+        yield from leaves(tree.training)
+        yield from leaves(tree.evaluation)
     elif type(tree) is slice:
         for part in (tree.start, tree.stop, tree.step):
             yield from leaves(part)

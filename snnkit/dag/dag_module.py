@@ -1,13 +1,14 @@
 """A model as a directed acyclic graph of modules that can be read, run, edited, nested and flattened."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import torch
 
 from snnkit.utilities.errors import unknown_key_message
 
-from .arguments import map_leaves
+from .arguments import in_mode, map_leaves
 from .errors import GraphError
 from .running import make_plan, run_plan
 from .signatures import Signature
@@ -37,6 +38,30 @@ class DagModule(GraphStructure):
         super().__init__(name)
         self.signature: Signature | None = None
 
+    @classmethod
+    def classes(cls) -> dict[str, type["DagModule"]]:
+        """Return the classes of graphs that files may name: this one and its subclasses, by name."""
+        found: dict[str, type[DagModule]] = {"DagModule": DagModule}
+        pending = [DagModule]
+        while pending:
+            for subclass in pending.pop().__subclasses__():
+                found.setdefault(subclass.__name__, subclass)
+                pending.append(subclass)
+        return found
+
+    def options(self) -> dict[str, Any]:
+        """Return what a subclass keeps beside the graph, for files: JSON values by name."""
+        return {}
+
+    def set_options(self, options: Mapping[str, Any]) -> None:
+        """Take back what :meth:`options` returned.
+
+        Raises:
+            GraphError: These are no options of this class.
+        """
+        if options:
+            raise GraphError(f"{self.title} has no options {', '.join(map(str, options))}.")
+
     # --- Running --------------------------------------------------------------------------------
 
     def forward(self, *inputs: Any, **named: Any) -> Any:
@@ -55,10 +80,11 @@ class DagModule(GraphStructure):
             raise GraphError(f"{self.title} has no output: call mark_as_output().")
         if self.signature is not None:
             self.signature.check(self, values)
-        if self._plan is None:
-            self._plan = make_plan(self)
-        run_plan(self._plan, values, self.training)
-        return map_leaves(lambda leaf: values[leaf.name] if isinstance(leaf, Vertex) else leaf, self._output)
+        if self.training not in self._plans:
+            self._plans[self.training] = make_plan(self, self.training)
+        run_plan(self._plans[self.training], values)
+        output = in_mode(self._output, self.training)
+        return map_leaves(lambda leaf: values[leaf.name] if isinstance(leaf, Vertex) else leaf, output)
 
     def _bind(
         self, vertices: Sequence[InputVertex], inputs: tuple[Any, ...], named: dict[str, Any]
@@ -109,8 +135,21 @@ class DagModule(GraphStructure):
             raise GraphError(f"{self.title} was not captured, so it has no example inputs: pass inputs.")
         return self.signature.examples(torch.device(device))
 
+    def save(self, path: str | Path) -> None:
+        """Write the graph to the folder ``path``; see :func:`snnkit.dag.files.save_graph`."""
+        from .files import save_graph
+
+        save_graph(self, path)
+
+    @staticmethod
+    def load(path: str | Path) -> "DagModule":
+        """Read a graph from the folder ``path``; see :func:`snnkit.dag.files.load_graph`."""
+        from .files import load_graph
+
+        return load_graph(path)
+
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_plan": None}
+        return {**self.__dict__, "_plans": {}}
 
     def __repr__(self) -> str:
         from .printing import describe

@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from .arguments import map_leaves
+from .arguments import ByMode, map_leaves
 from .dag_module import DagModule
 from .errors import GraphError
 from .operations import Select
-from .running import ByMode, constants
 from .vertex import InnerVertex, InputVertex, Vertex
 
 __all__ = ["flatten"]
@@ -54,5 +53,15 @@ def _copy_vertex(flat: DagModule, vertex: InnerVertex, values: _Values, prefix: 
 
 
 def _follows_mode(graph: DagModule) -> bool:
-    trees = ([vertex.args, vertex.kwargs] for vertex in graph.inner_vertices)
-    return any(isinstance(leaf, ByMode) for tree in trees for leaf in constants(tree))
+    found: list[ByMode] = []
+
+    def note(tree: Any) -> None:
+        if isinstance(tree, ByMode):
+            found.append(tree)
+        elif isinstance(tree, list | tuple | dict):
+            for item in tree.values() if isinstance(tree, dict) else tree:
+                note(item)
+
+    for vertex in graph.inner_vertices:
+        note([vertex.args, vertex.kwargs])
+    return bool(found)

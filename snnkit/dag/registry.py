@@ -26,7 +26,7 @@ __all__ = [
 
 ModuleCall = Callable[..., Any]
 Reading = Callable[[nn.Module], "DagModule | bool"]
-Example = Callable[[nn.Module], tuple[Tensor, ...]]
+Example = Callable[[nn.Module], tuple[Tensor, ...] | None]
 
 _calls: dict[type[nn.Module] | str, ModuleCall] = {}
 _readings: dict[type[nn.Module] | str, Reading] = {}
@@ -55,7 +55,7 @@ def register_reading(cls: type[nn.Module] | str, reading: Reading) -> None:
 
 
 def register_example(cls: type[nn.Module] | str, example: Example) -> None:
-    """Say which inputs, ``example(module)``, capture tries where the user gives none."""
+    """Say which inputs capture tries where the user gives none: ``example(module)``, or None."""
     _examples[_checked(cls, "register_example")] = example
 
 

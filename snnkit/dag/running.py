@@ -7,40 +7,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from .arguments import leaves, map_leaves
+from .arguments import in_mode, map_leaves
 from .registry import call_of
 from .vertex import InnerVertex, Vertex
 
 if TYPE_CHECKING:
     from .dag_module import DagModule
 
-__all__ = ["TRAINING", "ByMode", "make_plan", "run_plan", "watching"]
+__all__ = ["make_plan", "run_plan", "watching"]
 
 Watcher = Callable[[str, InnerVertex, tuple[Any, ...], dict[str, Any], Callable[[], Any]], Any]
 
 _watchers: ContextVar[tuple[Watcher, ...]] = ContextVar("watchers", default=())
 _prefix: ContextVar[str] = ContextVar("prefix", default="")
-
-
-@dataclass(frozen=True)
-class ByMode:
-    """An argument that depends on the mode of the graph, as ``training=self.training`` does in a model.
-
-    Attributes:
-        training: The value after ``train()``.
-        evaluation: The value after ``eval()``.
-    """
-
-    training: Any
-    evaluation: Any
-
-    def __repr__(self) -> str:
-        if self.training is True and self.evaluation is False:
-            return "training"
-        return f"({self.training!r} if training else {self.evaluation!r})"
-
-
-TRAINING = ByMode(training=True, evaluation=False)
 
 
 @dataclass(frozen=True)
@@ -57,8 +36,8 @@ class _Step:
 Plan = tuple[_Step, ...]
 
 
-def make_plan(graph: "DagModule") -> Plan:
-    """Return the steps that compute the outputs of ``graph``."""
+def make_plan(graph: "DagModule", training: bool) -> Plan:
+    """Return the steps that compute the outputs of ``graph`` in one of its modes."""
     last_reader: dict[str, InnerVertex] = {}
     for vertex in graph.inner_vertices:
         last_reader[vertex.name] = vertex
@@ -69,24 +48,22 @@ def make_plan(graph: "DagModule") -> Plan:
     for name, reader in last_reader.items():
         if name not in kept:
             freed.setdefault(reader.name, []).append(name)
-    return tuple(_step(vertex, tuple(freed.get(vertex.name, ()))) for vertex in graph.inner_vertices)
+    return tuple(
+        _step(vertex, tuple(freed.get(vertex.name, ())), training) for vertex in graph.inner_vertices
+    )
 
 
-def _step(vertex: InnerVertex, last_uses: tuple[str, ...]) -> _Step:
-    args, kwargs = vertex.args, vertex.kwargs
+def _step(vertex: InnerVertex, last_uses: tuple[str, ...], training: bool) -> _Step:
+    args, kwargs = in_mode(vertex.args, training), in_mode(vertex.kwargs, training)
     is_plain = not kwargs and all(isinstance(argument, Vertex) for argument in args)
     return _Step(vertex, call_of(vertex.module), args, kwargs, is_plain, last_uses)
 
 
-def run_plan(plan: Plan, values: dict[str, Any], training: bool) -> None:
+def run_plan(plan: Plan, values: dict[str, Any]) -> None:
     """Compute the steps' values into ``values``, which holds those of the inputs."""
 
     def value_of(leaf: Any) -> Any:
-        if isinstance(leaf, Vertex):
-            return values[leaf.name]
-        if isinstance(leaf, ByMode):
-            return leaf.training if training else leaf.evaluation
-        return leaf
+        return values[leaf.name] if isinstance(leaf, Vertex) else leaf
 
     watchers = _watchers.get()
     for step in plan:
@@ -133,8 +110,3 @@ def watching(watcher: Watcher) -> Iterator[None]:
         yield
     finally:
         _watchers.reset(token)
-
-
-def constants(tree: Any) -> Iterator[Any]:
-    """Yield the leaves of arguments that are no vertices."""
-    return (leaf for leaf in leaves(tree) if not isinstance(leaf, Vertex))

@@ -58,13 +58,22 @@ class Signature:
         inputs: For each input vertex a tree: a :class:`TensorSpec` for each tensor; other values are part
             of the graph and must be given again as they were.
         why_fixed: Why axes that are not free must keep their sizes.
+        training: The only mode for which the graph holds; None for both.
+        why_mode: Why it does not hold for the other.
     """
 
     inputs: Mapping[str, Any]
     why_fixed: str = ""
+    training: bool | None = None
+    why_mode: str = ""
 
     def check(self, graph: "DagModule", values: Mapping[str, Any]) -> None:
-        """Raise GraphError unless the values fit."""
+        """Raise GraphError unless the values fit, and the graph is in a mode for which it holds."""
+        if self.training is not None and graph.training != self.training:
+            mode = "train" if self.training else "eval"
+            raise GraphError(
+                f"{graph.title} was captured in {mode}() and holds for that only. {self.why_mode}"
+            )
         for name, spec in self.inputs.items():
             for place, problem in _misfits(spec, values[name], name):
                 why = f" {self.why_fixed}" if problem.startswith("shape") else ""

@@ -37,7 +37,7 @@ class GraphStructure(nn.Module):
         self._successors: dict[str, dict[str, InnerVertex]] = {}
         self._output: Any = None
         self._has_output = False
-        self._plan: Plan | None = None
+        self._plans: dict[bool, Plan] = {}
 
     @property
     def title(self) -> str:
@@ -182,7 +182,8 @@ class GraphStructure(nn.Module):
         for leaf in leaves(output):
             if isinstance(leaf, Vertex):
                 self._own(leaf)
-        self._output, self._has_output, self._plan = output, True, None
+        self._output, self._has_output = output, True
+        self._plans.clear()
 
     # --- Editing in place -----------------------------------------------------------------------
 
@@ -192,7 +193,7 @@ class GraphStructure(nn.Module):
         self._check_module(vertex.name, module, vertex.args, vertex.kwargs)
         vertex._module = module
         self.vertex_modules.put(vertex.name, module)
-        self._plan = None
+        self._plans.clear()
 
     def set_arguments(self, vertex: InnerVertex, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Call the vertex's module with other arguments from now on."""
@@ -202,7 +203,7 @@ class GraphStructure(nn.Module):
         self._unlink(vertex)
         vertex._args, vertex._kwargs = tuple(args), dict(kwargs)
         self._link(vertex)
-        self._plan = None
+        self._plans.clear()
 
     def replace_uses(self, old: Vertex, new: Vertex, readers: Iterable[InnerVertex] | None = None) -> None:
         """Let the readers of ``old`` (all of them and the output, or only ``readers``) read ``new``."""
@@ -240,7 +241,7 @@ class GraphStructure(nn.Module):
             self.vertex_modules.drop(vertex.name)
         del self._vertices[vertex.name], self._successors[vertex.name]
         vertex._dag_module = None
-        self._plan = None
+        self._plans.clear()
 
     def rename(self, vertex: Vertex, name: str) -> None:
         """Give a vertex another name."""
@@ -256,7 +257,7 @@ class GraphStructure(nn.Module):
             self._link(vertex)
             self.vertex_modules.drop(old)
             self.vertex_modules.put(name, vertex.module)
-        self._plan = None
+        self._plans.clear()
 
     def free_name(self, name: str) -> str:
         """Return ``name``, or with the first number behind it, ``name_1``, that no vertex has."""
@@ -278,7 +279,7 @@ class GraphStructure(nn.Module):
             position = list(self._vertices).index(before.name)
             self._vertices = dict([*pairs[:position], (vertex.name, vertex), *pairs[position:]])
         self._successors[vertex.name] = {}
-        self._plan = None
+        self._plans.clear()
 
     def _check_name(self, name: str) -> None:
         if not isinstance(name, str) or not name:

@@ -67,7 +67,7 @@ class _Builder:
         graph = DagModule(type(scope.module).__name__)
         inner: dict[int, Vertex] = {}
         for source in sources.values():
-            argument = scope.names.get(source.index, source.name)
+            argument = scope.names.get(source, source.name)
             inner[source.index] = graph.add_input_vertex(graph.free_name(argument))
         self._fill(graph, scope, inner)
         vertices = tuple(inner[node.index] for node in results)
@@ -109,6 +109,8 @@ class _Builder:
         self, node: Node, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[nn.Module, tuple[Any, ...], dict[str, Any]]:
         """Return the module and arguments of a function: joins of values have classes of their own."""
+        if node.when:
+            return Function(node.operation, node.in_place, node.when), args, kwargs
         if node.operation == "add" and not node.in_place and not kwargs and _are_vertices(args):
             return Add(), args, {}
         if node.operation == "cat" and not node.in_place and _are_vertices(args[0]):

@@ -1,6 +1,6 @@
 """From any torch model to its graph."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,8 @@ from .building import build
 from .cloning import make_clone
 from .folding import drop_unused, fold_sizes
 from .inputs import batch_axes, example_of, named_inputs, on_device, other_batch, specs_of
+from .layers import Layers
+from .modes import join_modes, reads_mode
 from .nodes import Recording
 from .recording import record
 from .verification import Reference
@@ -71,6 +73,9 @@ def build_from_unstructured_module(
 
 
 def _capture(model: nn.Module, named: dict[str, Any]) -> DagModule:
+    known = Layers(model).reading(model)
+    if isinstance(known, DagModule):
+        return _checked(known, model, named)
     is_meta = any(tensor.is_meta for tensor in (*nn.Module.parameters(model), *model.buffers()))
     reference = Reference(model, _META if is_meta else None)
     others = _other_batches(reference, named)
@@ -81,6 +86,7 @@ def _capture(model: nn.Module, named: dict[str, Any]) -> DagModule:
             try:
                 graph = _attempt(model, named, other, device, functional)
                 _verify(graph, reference, named, other)
+                _verify_other_mode(graph, model, reference, named)
             except VerificationError as mismatch:
                 errors.append(mismatch)
             except Exception as failure:  # a model may fail in any way on the meta device
@@ -91,12 +97,42 @@ def _capture(model: nn.Module, named: dict[str, Any]) -> DagModule:
     raise _reason(model, reference, named, errors)
 
 
+def _checked(graph: DagModule, model: nn.Module, named: dict[str, Any]) -> DagModule:
+    """Return the graph that a model gives of itself, once it is found to be right."""
+    inputs = dict(zip((vertex.name for vertex in graph.input_vertices), named.values(), strict=True))
+    reference = Reference(model, None)
+    reference.verify(graph, inputs, reference.run(named), "the example inputs")
+    batch = other_batch(named, batch_axes(named))
+    renamed = dict(zip(inputs, batch.values(), strict=True))
+    reference.verify(graph, renamed, reference.run(batch), "another batch than the example")
+    axes = {name: [tuple(range(leaf.dim())) for leaf in leaves(value) if isinstance(leaf, Tensor)]
+            for name, value in inputs.items()}  # fmt: skip
+    graph.signature = Signature(specs_of(inputs, axes))
+    return graph
+
+
 def _verify(graph: DagModule, reference: Reference, named: dict[str, Any], other: _Batch) -> None:
     if reference.device is None:
         # On the meta device the recording itself was the run on the example.
         reference.verify(graph, named, reference.run(named), "the example inputs")
     expected = other.expected if other.has_free_axes else reference.run(other.named)
     reference.verify(graph, other.named, expected, "another batch than the example")
+
+
+def _verify_other_mode(
+    graph: DagModule, model: nn.Module, reference: Reference, named: dict[str, Any]
+) -> None:
+    """Let the graph hold for the model's present mode only if it differs from the model in the other."""
+    signature = graph.signature
+    assert signature is not None
+    if reference.device is not None or signature.training is not None or not reads_mode(Layers(model)):
+        return
+    mode = not model.training
+    try:
+        expected = reference.run(named, mode)
+        reference.verify(graph, named, expected, "the example inputs in the other mode", mode)
+    except Exception as failure:  # whatever the model does in the other mode
+        graph.signature = replace(signature, training=model.training, why_mode=str(failure))
 
 
 def _reason(
@@ -160,14 +196,36 @@ def _first_tensor_only(axes: dict[str, list[tuple[int, ...]]]) -> dict[str, list
 def _attempt(
     model: nn.Module, named: dict[str, Any], other: _Batch, device: torch.device | None, functional: bool
 ) -> DagModule:
+    layers = Layers(model)
     clone = make_clone(model, device)
-    recording = record(clone, model, named, device, functional)
+    recording = record(clone, layers, named, device, functional)
+    why_mode = _join_other_mode(recording, layers, named, device, functional)
     changed = on_device(other.named, device) if other.has_free_axes else None
     problem = fold_sizes(recording, clone, changed)
     drop_unused(recording)
     graph = build(recording, type(model).__name__)
-    graph.signature = _signature(recording, named, other, problem)
+    signature = _signature(recording, named, other, problem)
+    if why_mode:
+        signature = replace(signature, training=model.training, why_mode=why_mode)
+    graph.signature = signature
     return graph
+
+
+def _join_other_mode(
+    recording: Recording, layers: Layers, named: dict[str, Any], device: torch.device | None, functional: bool
+) -> str:
+    """Make the recording hold in both modes; return why it cannot, or nothing if it does."""
+    if not reads_mode(layers):
+        return ""
+    model = layers.model
+    clone = make_clone(model, device)
+    nn.Module.train(clone.module, not model.training)
+    try:
+        other = record(clone, layers, named, device, functional)
+        join_modes(recording, other, model.training)
+    except Exception as failure:  # whatever the model does in the other mode
+        return str(failure) or type(failure).__name__
+    return ""
 
 
 def _signature(recording: Recording, named: dict[str, Any], other: _Batch, problem: str) -> Signature:

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import nn
 
-from ..arguments import leaves, map_leaves
+from ..arguments import in_mode, leaves, map_leaves
 from ..errors import GraphError
 from ..functions import Function
 from ..registry import call_module
@@ -32,7 +32,9 @@ def fold_sizes(recording: Recording, clone: Clone, inputs: dict[str, Any] | None
     Returns:
         Why no size could be left open: empty if all went well.
     """
-    numbers = [node for node in recording.nodes if node.operation in _NUMBERS]
+    mode = "training" if clone.module.training else "evaluation"
+    # What only the other mode computes is not known here: it stays as it is.
+    numbers = [node for node in recording.nodes if node.operation in _NUMBERS and node.when in ("", mode)]
     if not numbers:
         return ""
     problem, values = "", None
@@ -65,6 +67,7 @@ def fold_sizes(recording: Recording, clone: Clone, inputs: dict[str, Any] | None
 def _replay(recording: Recording, clone: Clone, inputs: dict[str, Any], wanted: list[Node]) -> dict[int, Any]:
     """Compute the nodes wanted, and what they need, on other inputs."""
     needed = _with_sources(wanted)
+    training = clone.module.training
     modules = dict(nn.Module.named_modules(clone.module))
     tensors = {id(origin.tensor): tensor for tensor, origin in
                ((tensor, clone.origins[id(tensor)]) for tensor in clone.tensors)}  # fmt: skip
@@ -79,9 +82,12 @@ def _replay(recording: Recording, clone: Clone, inputs: dict[str, Any], wanted: 
         if node.kind == "tensor":
             values[node.index] = tensors[id(node.tensor)]
             continue
-        args, kwargs = map_leaves(value_of, node.args), map_leaves(value_of, node.kwargs)
+        args = map_leaves(value_of, in_mode(node.args, training))
+        kwargs = map_leaves(value_of, in_mode(node.kwargs, training))
         if node.kind == "module":
             values[node.index] = call_module(modules[node.path], *args, **kwargs)
+        elif node.when and training != (node.when == "training"):
+            values[node.index] = args[0] if args else None
         else:
             values[node.index] = _compute(node, args, kwargs, clone)
     return values

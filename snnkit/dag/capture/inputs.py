@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..arguments import leaves, map_leaves
 from ..errors import CaptureError
-from ..registry import example_for
+from ..registry import call_module, example_for
 from ..signatures import TensorSpec
 from .layers import layer_class
 
@@ -59,7 +59,9 @@ def call_with(model: Any, named: dict[str, Any]) -> Any:
     kwargs: dict[str, Any] = {}
     for name, parameter in parameters.items():
         if parameter.kind is inspect.Parameter.VAR_POSITIONAL:
-            args += [value for key, value in named.items() if key.startswith(f"{name}_")]
+            extra = {key: value for key, value in named.items() if key.startswith(f"{name}_")}
+            args += extra.values()
+            named = {key: value for key, value in named.items() if key not in extra}
         elif parameter.kind is inspect.Parameter.VAR_KEYWORD:
             kwargs |= {key: value for key, value in named.items() if key not in parameters}
         elif name in named and parameter.kind is inspect.Parameter.KEYWORD_ONLY:
@@ -69,7 +71,8 @@ def call_with(model: Any, named: dict[str, Any]) -> Any:
                 args.append(named[name])
             else:
                 kwargs[name] = named[name]
-    return model(*args, **kwargs)
+    # By the rule for its class: a spiking module returns its state as well, which is not its value.
+    return call_module(model, *args, **kwargs)
 
 
 def on_device(named: dict[str, Any], device: torch.device | None) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Which modules are vertices as they stand, and the hooks that tell the recorder of their calls."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -85,6 +86,17 @@ class Layers:
             return module
         rule = reading_of(module)
         return is_layer(module) if rule is None else rule
+
+    def recorded(self) -> Iterator[nn.Module]:
+        """Yield the modules that are recorded inside."""
+        inside: set[str] = set()
+        for path, module in self._modules.items():
+            if any(path.startswith(f"{leaf}.") or not leaf for leaf in inside):
+                continue
+            if self.reading(module) is False:
+                yield module
+            else:
+                inside.add(path)
 
     def vertex_module(self, path: str, functional: bool) -> nn.Module:
         """Return the module for a vertex: it shares the tensors of the one at ``path``."""

@@ -18,8 +18,8 @@ class Scope:
     module: nn.Module
     parent: "Scope | None"
     items: "list[Node | Scope]" = field(default_factory=list)
-    names: dict[int, str] = field(default_factory=dict)
-    """Index of a node from outside -> the name of the argument in which it came."""
+    names: "dict[Node, str]" = field(default_factory=dict)
+    """Node from outside -> the name of the argument in which it came."""
 
 
 @dataclass(eq=False)
@@ -39,6 +39,7 @@ class Node:
         path: Path of the module or tensor in the model.
         tensor: The parameter, buffer or constant.
         persistent: Whether the tensor is part of the model's ``state_dict``.
+        when: "training" or "evaluation" for a function that the model calls in that mode only.
         value: For a size, or a number computed from sizes, what it was.
     """
 
@@ -54,6 +55,7 @@ class Node:
     path: str = ""
     tensor: Tensor | None = None
     persistent: bool = True
+    when: str = ""
     value: Any = None
 
     @property

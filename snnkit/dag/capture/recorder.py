@@ -352,7 +352,7 @@ class Recorder(TorchFunctionMode):
             if isinstance(value, Tensor):
                 found = self._nodes_of.get(id(value))
                 if found is not None:
-                    scope.names.setdefault(found[1].index, name)
+                    scope.names.setdefault(found[1], name)
         self.scope = scope
 
     def leave(self) -> None:

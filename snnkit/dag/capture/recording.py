@@ -20,13 +20,13 @@ __all__ = ["record"]
 
 
 def record(
-    clone: Clone, model: nn.Module, named: dict[str, Any], device: torch.device | None, functional: bool
+    clone: Clone, layers: Layers, named: dict[str, Any], device: torch.device | None, functional: bool
 ) -> Recording:
     """Run a clone of a model and return what it did.
 
     Args:
         clone: Is run, and hooked for that.
-        model: The model itself: the recording refers to its modules and tensors.
+        layers: The modules of the model itself, to which the recording refers.
         named: Example inputs by name.
         device: Where the clone lives; None for where the model does.
         functional: Turn writes into tensors into functions wherever nothing else sees the difference.
@@ -34,10 +34,10 @@ def record(
     Raises:
         CaptureError: The model does what no graph can hold.
     """
+    model = layers.model
     reported = next((t.device for t in nn.Module.parameters(model)), torch.device("cpu"))
     reported = torch.device("cpu") if reported.type == "meta" else reported
     recorder = Recorder(clone, device, reported, functional)
-    layers = Layers(model)
     layers.attach(recorder)
     examples = on_device(named, device)
     inputs = {name: recorder.add("input", name) for name in named}

@@ -79,7 +79,7 @@ def _get_attribute(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwarg
 
 def _set_attribute(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     name = getattr(func.__self__, "__name__", "")
-    if name in ("requires_grad", "grad"):
+    if name in ("requires_grad", "grad", "_backward_hooks", "_grad"):
         return func(*args, **kwargs)
     raise CaptureError(
         f"{recorder.where()}: the model sets tensor.{name}; write into the tensor (copy_) instead, or "
@@ -117,6 +117,12 @@ def _iterate(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dic
     return iter(recorder.record(torch.unbind, (args[0],), {}))
 
 
+def _deepcopy(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    copied = recorder.record(torch.clone, (args[0],), {})
+    args[1][id(args[0])] = copied
+    return copied
+
+
 def _reverse(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return recorder.record(torch.flip, (args[0], [0]), {})
 
@@ -146,6 +152,7 @@ _MORE: dict[str, Handler] = {
     "type": _convert_type,
     "__iter__": _iterate,
     "__reversed__": _reverse,
+    "__deepcopy__": _deepcopy,
     "as_tensor": _as_tensor,
     "asarray": _as_tensor,
 }

@@ -28,18 +28,25 @@ class Reference:
         self.device = device
         self._clone = make_clone(model, device, clear_caches=False).module
 
-    def run(self, batch: dict[str, Any]) -> Any:
-        """Return the outputs for a batch; buffers are put back."""
-        with preserved(self._clone), same_conditions():
+    def run(self, batch: dict[str, Any], training: bool | None = None) -> Any:
+        """Return the outputs for a batch, in another mode if asked for; buffers are put back."""
+        with preserved(self._clone), in_other_mode(self._clone, training), same_conditions():
             return call_with(self._clone, on_device(batch, self.device))
 
-    def verify(self, graph: DagModule, batch: dict[str, Any], expected: Any, what: str) -> None:
-        """Run the graph on a batch.
+    def verify(
+        self,
+        graph: DagModule,
+        batch: dict[str, Any],
+        expected: Any,
+        what: str,
+        training: bool | None = None,
+    ) -> None:
+        """Run the graph on a batch, in another mode if asked for.
 
         Raises:
             VerificationError: It differs in anything: containers, shapes, types or a single bit.
         """
-        with preserved(graph), same_conditions():
+        with preserved(graph), in_other_mode(graph, training), same_conditions():
             found = graph(**on_device(batch, self.device))
         problem = compare(expected, found)
         if problem:
@@ -57,6 +64,19 @@ def same_conditions() -> Iterator[None]:
             yield
         finally:
             torch.backends.mha.set_fastpath_enabled(fast)
+
+
+@contextmanager
+def in_other_mode(model: nn.Module, training: bool | None) -> Iterator[None]:
+    """Put a model and all in it into a mode for a while; None for none."""
+    modes = [(module, module.training) for module in nn.Module.modules(model)]
+    try:
+        if training is not None:
+            nn.Module.train(model, training)
+        yield
+    finally:
+        for module, mode in modes:
+            module.training = mode
 
 
 @contextmanager

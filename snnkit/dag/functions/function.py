@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..errors import GraphError
 from .library import function_named
 
 __all__ = ["FreeTensor", "Function"]
@@ -16,24 +17,32 @@ class Function(nn.Module):
         operation: Its name in :data:`~snnkit.dag.functions.FUNCTIONS`.
         in_place: Whether it writes its result into its first argument, of which other values of the graph
             are views; where nothing else sees the difference, capture makes a function of it that does not.
+        when: "training" or "evaluation" if the function is applied in that mode only; in the other one its
+            value is its first argument.
 
     Raises:
         GraphError: There is no such function.
     """
 
-    def __init__(self, operation: str, in_place: bool = False) -> None:
+    def __init__(self, operation: str, in_place: bool = False, when: str = "") -> None:
         super().__init__()
+        if when not in ("", "training", "evaluation"):
+            raise GraphError(f"A function is applied in training or in evaluation, not in {when!r}.")
         self.operation = operation
         self.in_place = in_place
+        self.when = when
         self.compute = _in_place(operation) if in_place else function_named(operation).compute
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Return the function of the arguments."""
+        if self.when and self.training != (self.when == "training"):
+            return args[0] if args else None
         return self.compute(*args, **kwargs)
 
     def extra_repr(self) -> str:
         """Show the name."""
-        return f"{self.operation}, in_place=True" if self.in_place else self.operation
+        in_place = ", in_place=True" if self.in_place else ""
+        return f"{self.operation}{in_place}{f', in {self.when} only' if self.when else ''}"
 
     def __getstate__(self) -> dict[str, Any]:
         # Builtins and closures cannot all be copied or pickled; the name says it all.

@@ -1,5 +1,6 @@
 """Modules: the base class, weights, neurons, dropouts and encoders, under Rockpool's names."""
 
+from snnkit.nn import graph_rules  # noqa: F401 - tells the graph how these modules are called and read
 from snnkit.nn.leaks import (
     bitshift_to_decay,
     bitshift_to_tau,

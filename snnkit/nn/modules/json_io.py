@@ -22,7 +22,7 @@ from snnkit.parameters import FixedInit, shape_of
 from snnkit.utilities.errors import ConfigurationError, FileFormatError, ShapeError, SnnkitError
 from snnkit.utilities.files import read_json, write_text
 
-__all__ = ["load_module", "module_to_json", "save_module"]
+__all__ = ["load_module", "module_content", "module_to_json", "restore_module", "save_module"]
 
 _FORMAT = "snnkit.module"
 _VERSION = 1
@@ -39,7 +39,7 @@ def save_module(module: TorchModule, filename: str | Path) -> None:
 
 def module_to_json(module: nn.Module) -> Node:
     """Return a module as a dictionary; see :meth:`TorchModule.to_json`."""
-    content = _node(module, type(module).__name__)
+    content = module_content(module)
     return {
         "format": _FORMAT,
         "version": _VERSION,
@@ -47,6 +47,23 @@ def module_to_json(module: nn.Module) -> Node:
         "sha256": _checksum(content),
         "module": content,
     }
+
+
+def module_content(module: nn.Module) -> Node:
+    """Return the tree that a file holds of a module."""
+    return _node(module, type(module).__name__)
+
+
+def restore_module(module: nn.Module, content: Node) -> None:
+    """Write a tree into a module of the same class and shape.
+
+    Raises:
+        FileFormatError: The tree does not fit.
+    """
+    problems = _differences(module, content, type(module).__name__)
+    if problems:
+        raise FileFormatError("\n  ".join(problems))
+    _restore(module, content)
 
 
 def load_module(module: TorchModule, filename: str | Path) -> None:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 import torch
 from torch import Tensor, nn
 
-from snnkit.dag.registry import register_call
 from snnkit.nn.modules.attributes import initial_value, value_of
 from snnkit.nn.modules.batching import as_batch, batched_state
 from snnkit.nn.modules.printing import described
@@ -373,10 +372,6 @@ class TorchModule(DeclaringModule):
         from snnkit.nn.modules.conversion import convert
 
         return convert(obj, retain_torch_api)
-
-
-# Inside a graph only the output counts.
-register_call(TorchModule, lambda module, data: module.evolve(data)[0])
 
 
 def _for_nearest_modules(module: nn.Module, action: Callable[[TorchModule], Any]) -> None:
