@@ -15,8 +15,9 @@ writing and reading them, and less memory.
 
 import numpy as np
 
-from snnkit.nn.kernels import bumps, lif_recurrence, lif_steps, loops, simd, spans
-from snnkit.nn.kernels.lif_recurrence import deliver, feed_back
+from snnkit.nn.kernels import bumps, events, lif_recurrence, lif_steps, loops, simd, spans
+from snnkit.nn.kernels.events import deliver
+from snnkit.nn.kernels.lif_recurrence import feed_back
 from snnkit.nn.kernels.lif_steps import (
     CHARGE,
     FIRST_SYNAPSE,
@@ -40,7 +41,7 @@ __all__ = ["lif_backward", "lif_forward"]
 AT_ONCE = 64
 """Neurons that keep the processor busy: what one does in a step waits for its step before."""
 
-SOURCES = (bumps, lif_recurrence, lif_steps, loops, simd, spans)
+SOURCES = (bumps, events, lif_recurrence, lif_steps, loops, simd, spans)
 
 
 @disk_cached(OPTIONS, *SOURCES)
@@ -96,8 +97,8 @@ def lif_forward(
             for k in range(together):
                 at = ((b + k) * steps + t) * neurons + first
                 if w_rec.size:
-                    events, events_at = (spikes, at - neurons) if t else (first_events, (b + k) * neurons)
-                    deliver(events, events_at, w_rec, neurons * synapses, found, numbers, received)
+                    source, place = (spikes, at - neurons) if t else (first_events, (b + k) * neurons)
+                    deliver(source, place, neurons, w_rec, neurons * synapses, found, numbers, received, 0)
                 advance(
                     x, noise, received, cap, synapses, at, work, edge + k * row, size, count,
                     spikes, potentials, charges, nothing, 0,
@@ -176,8 +177,10 @@ def lif_backward(
                     at = ((b + k) * steps + t) * neurons + first
                     foresee(g_spikes, at, count)
                     if w_rec.size:
-                        events, events_at = (spikes, at - neurons) if t else (first_events, (b + k) * neurons)
-                        deliver(events, events_at, w_rec, neurons * synapses, found, numbers, received)
+                        source, place = (spikes, at - neurons) if t else (first_events, (b + k) * neurons)
+                        deliver(
+                            source, place, neurons, w_rec, neurons * synapses, found, numbers, received, 0
+                        )
                     advance(
                         x, noise, received, cap, synapses, at, work, edge + k * row, size, count,
                         nothing, nothing, nothing, course, course_edge + (k * SPAN + t - low_t) * course_row,

@@ -1,4 +1,4 @@
-"""Recurrent input of LIF neurons and its adjoint: products with ``w_rec`` that use what is zero."""
+"""The adjoint of recurrent input of LIF neurons: a product with ``w_rec`` that uses what is zero."""
 # ruff: noqa: ANN201, ANN202, PLR0917
 # mypy: allow-untyped-defs
 
@@ -17,52 +17,13 @@ from snnkit.nn.kernels.simd import (
     multiply_add,
     put,
     splat,
-    store,
     store_all,
     sum_of,
 )
 
-__all__ = ["deliver", "feed_back"]
+__all__ = ["feed_back"]
 
 inlined = njit(forceinline=True, **OPTIONS)
-
-
-@inlined
-def list_events(events, at, count, found, numbers):
-    """Write places and numbers of all events among ``count`` neurons, ascending; return how many."""
-    length = 0
-    zero = splat(events.dtype.type(0))
-    for n in range(0, count, lanes_of(events)):
-        bits = mask_bits(load(events, at + n, first_lanes(events, count - n)) != zero)
-        while bits:
-            m = n + lowest_bit(bits)
-            bits &= bits - 1
-            put(found, length, m)
-            put(numbers, length, get(events, at + m))
-            length += 1
-    return length
-
-
-@inlined
-def deliver(events, at, w_rec, columns, found, numbers, received):
-    """Write ``events @ w_rec`` to ``received``, ascending over the neurons with events, from zero."""
-    length = list_events(events, at, w_rec.size // columns, found, numbers)
-    step = lanes_of(w_rec)
-    zero = splat(w_rec.dtype.type(0))
-    for j in range(0, columns, 4 * step):
-        one, two = first_lanes(w_rec, columns - j), first_lanes(w_rec, columns - j - step)
-        three, four = first_lanes(w_rec, columns - j - 2 * step), first_lanes(w_rec, columns - j - 3 * step)
-        a, b, c, d = zero, zero, zero, zero
-        for k in range(length):
-            place, number = get(found, k) * columns + j, splat(get(numbers, k))
-            a = a + number * load(w_rec, place, one)
-            b = b + number * load(w_rec, place + step, two)
-            c = c + number * load(w_rec, place + 2 * step, three)
-            d = d + number * load(w_rec, place + 3 * step, four)
-        store(received, j, a, one)
-        store(received, j + step, b, two)
-        store(received, j + 2 * step, c, three)
-        store(received, j + 3 * step, d, four)
 
 
 @inlined

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from snnkit.nn.linear_paths import linear
 from snnkit.nn.modules.declarations import FloatVector, real, value_or_none
 from snnkit.nn.modules.module import TorchModule
 from snnkit.parameters import Parameter
@@ -88,5 +89,5 @@ class LinearTorch(TorchModule):
         data, _ = self._auto_batch(data)
         if not data.is_floating_point():
             data = data.to(self.weight.dtype)
-        output = data @ self.weight
+        output = linear(data, self.weight)
         return output if self.bias is None else output + self.bias
