@@ -75,7 +75,8 @@ def _tie(
         p.same(axes[1], product(layout) if channels.size == 1 else channels, op)
         p.contract(op, (value, axes[0]))
         return
-    wanted = layout if name in _PER_SYNAPSE else layout[:1]
+    has_synapses = isinstance(op.target, LIFBaseTorch)
+    wanted = layout if name in _PER_SYNAPSE and has_synapses else layout[:1]
     if value.kind == "parameter" and name not in _WEIGHTS:
         # Time constants and thresholds divide: zero is no value for them.
         p.unmasked.extend((value, axis) for axis in axes)

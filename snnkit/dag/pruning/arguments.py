@@ -59,11 +59,14 @@ def _given(sizes: NewSizes) -> tuple[Any, ...]:
     return sizes.call.arguments[0]
 
 
-def _entry(vertex: InnerVertex, entry: Any, old: int, new: int) -> Any:
-    """Return a size: a number is replaced, a value computed from the batch is scaled, -1 stays."""
-    if old == new or (not isinstance(entry, Vertex) and old == -1):
-        return entry
-    return _scaled(vertex, entry, old, new) if isinstance(entry, Vertex) else new
+def _entry(vertex: InnerVertex, sizes: NewSizes, entry: Any, old: int, new: int) -> Any:
+    """Return a size: a number is replaced, a value computed in the graph is scaled, -1 stays."""
+    if not isinstance(entry, Vertex):
+        return entry if old in (new, -1) else new
+    prefix = sizes.call.path[: len(sizes.call.path) - len(vertex.name)]
+    found = sizes.numbers.after(prefix, entry)
+    now = old if found is None else found
+    return entry if now == new else _scaled(vertex, entry, now, new)
 
 
 def _scaled(vertex: InnerVertex, entry: Vertex, old: int, new: int) -> Vertex:
@@ -83,7 +86,7 @@ def _listed(
     args = vertex.args
     together = isinstance(args[start], list | tuple)
     entries = args[start] if together else args[start:]
-    found = [_entry(vertex, entry, o, n) for entry, o, n in zip(entries, old, new, strict=True)]
+    found = [_entry(vertex, sizes, entry, o, n) for entry, o, n in zip(entries, old, new, strict=True)]
     if together:
         return (*args[:start], type(args[start])(found), *args[start + 1 :])
     return (*args[:start], *found)

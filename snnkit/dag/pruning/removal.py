@@ -15,6 +15,7 @@ from snnkit.dag.dag_module import DagModule
 from snnkit.dag.errors import GraphError
 from snnkit.dag.functions import Function
 from snnkit.dag.pruning.arguments import resized_call
+from snnkit.dag.pruning.numbers import Numbers
 from snnkit.dag.pruning.sizes import NewSizes, Sizes
 from snnkit.dag.vertex import InnerVertex
 
@@ -79,6 +80,7 @@ def remove_channels(dag: DagModule, coupling: Coupling, keep: Keep) -> DagModule
     slices = _Slices(dag, sizes)
     done: dict[int, nn.Module] = {}
     originals = dict(dag.traverse_paths())
+    numbers = Numbers(dag, coupling.tape.calls, sizes.new_shape)
     visited: set[int] = set()
     for path, vertex in list(smaller.traverse_paths()):
         call = coupling.tape.calls.get(path)
@@ -87,9 +89,9 @@ def remove_channels(dag: DagModule, coupling: Coupling, keep: Keep) -> DagModule
         visited.add(id(vertex))
         original = originals[path]
         if isinstance(vertex.module, Function):
-            _resize_function(vertex, sizes.of_call(call))
+            _resize_function(vertex, sizes.of_call(call, numbers))
         elif not isinstance(vertex.module, DagModule) and isinstance(original, InnerVertex):
-            _resize_module(vertex, original.module, sizes.of_call(call), slices, done)
+            _resize_module(vertex, original.module, sizes.of_call(call, numbers), slices, done)
     _share_again(dag, smaller, slices)
     return smaller
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from snnkit.dag.analysis.tape import Value, VertexCall, values_in
 from snnkit.dag.channels import Coupling, Group
 from snnkit.dag.channels.groups import remaining
+from snnkit.dag.pruning.numbers import Numbers
 
 __all__ = ["NewSizes", "Sizes"]
 
@@ -42,9 +43,9 @@ class Sizes:
         """Whether the tensor gets smaller."""
         return self.new_shape(value) != value.shape
 
-    def of_call(self, call: VertexCall) -> "NewSizes":
+    def of_call(self, call: VertexCall, numbers: Numbers) -> "NewSizes":
         """Return the sizes around one vertex."""
-        return NewSizes(self, call)
+        return NewSizes(self, call, numbers)
 
 
 class NewSizes:
@@ -55,8 +56,9 @@ class NewSizes:
         results: The tensors it returns.
     """
 
-    def __init__(self, sizes: Sizes, call: VertexCall) -> None:
+    def __init__(self, sizes: Sizes, call: VertexCall, numbers: Numbers) -> None:
         self.sizes = sizes
+        self.numbers = numbers
         self.call = call
         self.inputs = tuple(values_in(call.arguments))
         self.results = tuple(values_in(call.results))
