@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for seed in options.seeds
             for result in _of_one_net(name, seed, options, place)
         ]
-    for name in options.recipes:
+    for name in dict.fromkeys(result.recipe for result in results):
         print(f"\n{table([result for result in results if result.recipe == name])}")
     if options.json:
         options.json.write_text(json.dumps([asdict(result) for result in results], indent=2) + "\n")

@@ -1,7 +1,5 @@
 """Whether a deployed program does what the chip-exact net did: every event and every state compared."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import nn
@@ -10,25 +8,13 @@ from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
 from snnkit.hw.xylo.specification.core import Specification
 from snnkit.report.data import Exactness
 
-__all__ = ["Exactness", "PopulationEvents", "compare_exactly", "net_record"]
+__all__ = ["Exactness", "compare_exactly", "net_record"]
 
 _BATCH = 64
 _EVENTS = ("Spikes", "Spikes_out")
 
 
-@dataclass(frozen=True)
-class PopulationEvents:
-    """Events of one population in net and simulation, and the fraction of neurons and steps that agree."""
-
-    path: str
-    net_events: int
-    chip_events: int
-    same_events: float
-
-
-def compare_exactly(
-    net: nn.Module, specification: Specification, inputs: np.ndarray
-) -> tuple[Exactness, tuple[PopulationEvents, ...]]:
+def compare_exactly(net: nn.Module, specification: Specification, inputs: np.ndarray) -> Exactness:
     """Run a chip-exact net and a program on the same inputs, from rest, and compare all that they record.
 
     Args:
@@ -37,7 +23,6 @@ def compare_exactly(
         inputs: Event counts ``(recordings, time, channels)``.
     """
     totals = dict.fromkeys(("events", "states", "differing_events", "differing_states"), 0)
-    events = {p.path: [0, 0, 0, 0] for p in specification.populations}
     for start in range(0, len(inputs), _BATCH):
         batch = inputs[start : start + _BATCH]
         own, simulated = net_record(net, batch), _chip_record(specification, batch)
@@ -45,17 +30,7 @@ def compare_exactly(
             kind = "events" if name in _EVENTS else "states"
             totals[kind] += values.size
             totals[f"differing_{kind}"] += int((values != simulated[name]).sum())
-        for population in specification.populations:
-            name = "Spikes" if population.layer == "hidden" else "Spikes_out"
-            neurons = slice(population.start, population.stop)
-            mine, its = own[name][..., neurons], simulated[name][..., neurons]
-            found = (int(mine.sum()), int(its.sum()), int((mine == its).sum()), its.size)
-            events[population.path] = [a + b for a, b in zip(events[population.path], found, strict=True)]
-    populations = tuple(
-        PopulationEvents(path, mine, its, same / size if size else 1.0)
-        for path, (mine, its, same, size) in events.items()
-    )
-    return Exactness(**totals), populations
+    return Exactness(**totals)
 
 
 def _chip_record(specification: Specification, batch: np.ndarray) -> dict[str, np.ndarray]:

@@ -183,7 +183,9 @@ def _common_shift(shifts: list[int]) -> int | None:
 
 
 def _shift_notes(shifts: list[int]) -> tuple[str, ...]:
-    chosen = "Weight shifts are chosen on training recordings, and the curve shows the accuracy on those."
+    chosen = (
+        "Weight shifts are chosen on training recordings, and the curve shows the float net's accuracy on them."
+    )
     if _common_shift(shifts) is not None:
         return (chosen,)
     told = ", ".join(f"{shift} for {name} weights" for shift, name in zip(shifts, _SHIFTED, strict=True))

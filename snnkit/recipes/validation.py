@@ -1,15 +1,17 @@
 """Stage ``validate``: does the chip do what the net does, and does the simulator do what the chip does."""
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
-from snnkit.hw.divergence.result import Divergence
+from snnkit.hw.divergence.diverge import diverge
+from snnkit.hw.divergence.result import Comparison, Divergence, LayerAgreement
 from snnkit.hw.xylo.specification.core import Specification
 from snnkit.hw.xylo.validation.validate import validate as compare_events
 from snnkit.hw.xylo.validation.vectors import check_vectors
 from snnkit.recipes.chip_stages import load_program
-from snnkit.recipes.exactness import Exactness, PopulationEvents, compare_exactly
+from snnkit.recipes.exactness import Exactness, compare_exactly
 from snnkit.recipes.finetune_stage import Trained, load_trained
 from snnkit.recipes.metrics_file import update_metrics
 from snnkit.recipes.progress import Progress
@@ -45,20 +47,39 @@ class Validation:
     Attributes:
         compared: Recordings compared, event by event.
         same_class: Fraction of them to which both give the same class.
-        populations: Agreement of each population.
         vectors: Test vectors that came again bit by bit.
         referenced: How many of them the readable reference answered with the same bits too.
-        divergence: The first step in which a number of events differs, and why; None if none does.
+        comparison: Agreement layer by layer, and the first difference with its cause.
         exactness: Of a chip-exact net: how many events and states were compared, none of which may differ.
     """
 
     compared: int
     same_class: float
-    populations: tuple[PopulationEvents, ...]
     vectors: int
     referenced: int
-    divergence: Divergence | None
+    comparison: Comparison
     exactness: Exactness | None
+
+    @property
+    def populations(self) -> tuple[LayerAgreement, ...]:
+        """Agreement of each population."""
+        return self.comparison.layers
+
+    @property
+    def divergence(self) -> Divergence | None:
+        """The first step in which a number of events differs, and why; None if none does."""
+        return self.comparison.divergence
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        return {
+            "compared": self.compared,
+            "same_class": self.same_class,
+            "vectors": self.vectors,
+            "referenced": self.referenced,
+            "comparison": self.comparison.to_json(),
+            "exactness": None if self.exactness is None else asdict(self.exactness),
+        }
 
 
 def validate_run(folder: RunFolder, progress: Progress) -> Validation:
@@ -90,7 +111,7 @@ def validate_program(
         )
     compare = _compare_exact if trained.is_exact else _compare_rounded
     validation = compare(trained, specification, (vectors.samples, vectors.referenced))
-    write_json(folder.validation, asdict(validation))
+    write_json(folder.validation, validation.to_json())
     if validation.exactness is not None:
         update_metrics(folder, trained.prepared.recipe, exactness=asdict(validation.exactness))
     progress.finish(_told(validation))
@@ -100,15 +121,16 @@ def validate_program(
 def _compare_exact(trained: Trained, specification: Specification, vectors: tuple[int, int]) -> Validation:
     events = trained.prepared.test_events[:_COMPARED]
     inputs = np.pad(events, ((0, 0), (0, trained.lag), (0, 0)))
-    exactness, populations = compare_exactly(trained.tuned_net, specification, inputs)
+    exactness = compare_exactly(trained.tuned_net, specification, inputs)
+    comparison = diverge(trained.tuned_net, specification, inputs)
     if not exactness.exact:
         raise ExactnessError(
             f"The trained net and the simulation of its program differ in {exactness.differing_events} of "
             f"{exactness.events} events and {exactness.differing_states} of {exactness.states} states. They "
             "are one by construction: deploy again with snnkit deploy; if that does not help, it is a fault "
-            "of snnkit."
+            f"of snnkit. First difference: {comparison.divergence}"
         )
-    return Validation(len(events), 1.0, populations, *vectors, divergence=None, exactness=exactness)
+    return Validation(len(events), 1.0, *vectors, comparison=comparison, exactness=exactness)
 
 
 def _compare_rounded(trained: Trained, specification: Specification, vectors: tuple[int, int]) -> Validation:
@@ -123,13 +145,9 @@ def _compare_rounded(trained: Trained, specification: Specification, vectors: tu
     return Validation(
         compared=found.samples,
         same_class=found.prediction_agreement,
-        populations=tuple(
-            PopulationEvents(p.path, p.net_events or 0, p.chip_events or 0, p.same_events or 0.0)
-            for p in found.populations
-        ),
         vectors=vectors[0],
         referenced=vectors[1],
-        divergence=found.divergence,
+        comparison=found.comparison,
         exactness=None,
     )
 
@@ -158,12 +176,10 @@ def read_validation(folder: RunFolder) -> Validation:
         )
     table = read_json(folder.validation)
     try:
-        divergence, exactness = table.pop("divergence"), table.pop("exactness", None)
-        populations = tuple(PopulationEvents(**entry) for entry in table.pop("populations"))
+        comparison, exactness = Comparison.from_json(table.pop("comparison")), table.pop("exactness")
         return Validation(
             **table,
-            populations=populations,
-            divergence=None if divergence is None else Divergence.from_json(divergence),
+            comparison=comparison,
             exactness=None if exactness is None else Exactness(**exactness),
         )
     except (TypeError, KeyError, AttributeError) as error:

@@ -9,82 +9,16 @@ from snnkit.hw.xylo.simulator.xylo_sim import XyloSim
 from snnkit.hw.xylo.specification.core import Specification
 from snnkit.recipes import stages
 from snnkit.recipes.run_folder import RunFolder
-from snnkit.recipes.validation import ExactnessError, SimulatorError
+from snnkit.recipes.validation import SimulatorError
 from snnkit.report.data import ReportData
 from snnkit.training.checkpoint import Checkpoint
 from snnkit.training.readout import Readout
-from snnkit.training.trainer import Epoch
 from snnkit.utilities.errors import ConfigurationError, DataError, FileFormatError
 from snnkit.utilities.files import read_arrays, write_arrays
-
-RECIPE = """
-name = "gestures"
-title = "Made-up gestures"
-chip = "imu"
-[data]
-source = "folder"
-path = "{path}"
-pattern = "{{label}}_{{take}}.csv"
-split_by = "take"
-test_values = ["8", "9"]
-[encoding]
-kind = "graded"
-steps = 16
-[network]
-hidden = [12]
-outputs_per_class = 2
-dt = 0.01
-[training]
-epochs = 12
-batch_size = 8
-dropout = 0.1
-checkpoint_seconds = 0.0
-[finetuning]
-epochs = 3
-"""
-
-
-@pytest.fixture(scope="module")
-def recordings(tmp_path_factory):
-    """Two gestures: one channel moves early, or the other moves late."""
-    root = tmp_path_factory.mktemp("recordings")
-    generator = np.random.default_rng(0)
-    for take in range(10):
-        for label in ("tap", "turn"):
-            signal = generator.normal(0, 0.2, (20 + take, 3))
-            half = slice(0, 10) if label == "tap" else slice(10, None)
-            signal[half, int(label == "turn")] += 4.0
-            np.savetxt(root / f"{label}_{take}.csv", signal, delimiter=",")
-    return root
-
-
-@pytest.fixture(scope="module")
-def recipe_file(recordings, tmp_path_factory):
-    path = tmp_path_factory.mktemp("recipe") / "gestures.toml"
-    path.write_text(RECIPE.format(path=recordings))
-    return path
-
-
-@pytest.fixture(scope="module")
-def finished(recipe_file, tmp_path_factory):
-    pytest.importorskip("matplotlib", reason="the report extra is not installed")
-    pytest.importorskip("jinja2", reason="the report extra is not installed")
-    folder = RunFolder(tmp_path_factory.mktemp("runs") / "whole")
-    data = stages.run(stages.load_recipe(recipe_file), folder)
-    return folder, data
 
 
 def read_all(folder, names):
     return {name: (folder.path / name).read_bytes() for name in names}
-
-
-@pytest.fixture(scope="module")
-def classic(recipe_file, finished, tmp_path_factory):
-    """The same float net, fine-tuned by the classic route."""
-    folder = stages.fork(
-        finished[0], tmp_path_factory.mktemp("runs") / "classic", {"finetuning.method": "qat"}
-    )
-    return folder, stages.run(folder.recipe(), folder, resume=True)
 
 
 WEIGHTS = (
@@ -152,19 +86,6 @@ def test_the_vectors_are_what_the_program_answers(finished):
     predictions = Readout(2, 2).predict(arrays["Spikes_out"][:, delay:])
     np.testing.assert_array_equal(predictions, data.predictions["chip"])
     assert specification.violations() == ()
-
-
-def test_the_classic_route_is_compared_in_the_nets_time(finished, classic):
-    folder, data = classic
-    assert [e.stage for e in data.history] == ["float"] * 12 + ["qat"] * 3
-    assert data.accuracy.keys() == {"float", "qat", "chip"}
-    assert data.accuracy["float"] == finished[1].accuracy["float"]
-    assert data.sample.delay == 1
-    assert (data.sample.net_hidden.shape, data.sample.chip_hidden.shape) == ((16, 12), (16, 12))
-    assert (data.sample.net_output.shape, data.sample.chip_output.shape) == ((16, 4), (17, 4))
-    assert data.exactness is None
-    assert "exactness" not in json.loads(folder.metrics.read_text())
-    assert (folder.path / "net-qat.safetensors").is_file()
 
 
 def test_steps_alone_write_what_the_run_writes(finished, recipe_file, tmp_path):
@@ -235,81 +156,6 @@ def test_another_seed_gives_another_net(finished, recipe_file, tmp_path):
     other = Checkpoint.load(RunFolder(tmp_path / "run").float_net).part("parameter")
     first = Checkpoint.load(whole.float_net).part("parameter")
     assert all(not np.array_equal(first[name], other[name]) for name in first)
-
-
-@pytest.mark.parametrize("method", ["chip-exact", "qat"])
-def test_without_epochs_of_fine_tuning_the_float_net_is_deployed(finished, tmp_path, method):
-    settings = {"finetuning.epochs": 0, "finetuning.method": method}
-    folder = stages.fork(finished[0], tmp_path / "run", settings)
-    assert {e.stage for e in stages.finetune(folder).history} == {"float"}
-    float_net = Checkpoint.load(folder.float_net).part("parameter")
-    tuned = Checkpoint.load(folder.tuned_net(method)).part("parameter")
-    bare = {name.replace("._mod", "").removeprefix("net."): tensor for name, tensor in tuned.items()}
-    assert bare.keys() == float_net.keys()
-    assert all(np.array_equal(bare[name], float_net[name]) for name in float_net)
-    assert stages.deploy(folder).specification.violations() == ()
-
-
-def test_a_fork_keeps_the_float_net_and_says_what_differs(finished, tmp_path):
-    whole, data = finished
-    folder = stages.fork(whole, tmp_path / "narrow", {"network.weight_bits": 3, "chip": "a3"})
-    assert read_all(folder, WEIGHTS[:1]) == read_all(whole, WEIGHTS[:1])
-    trained = stages.finetune(folder)
-    assert trained.accuracy("float") == data.accuracy["float"]
-    specification = stages.deploy(folder).specification
-    assert max(np.abs(getattr(specification, f"weights_{name}")).max() for name in ("in", "rec", "out")) == 3
-    assert stages.simulate(folder).accuracy == trained.accuracy("chip_exact")
-    assert stages.validate(folder).exactness.exact
-    named = stages.fork(whole, None, {"finetuning.epochs": 1})
-    assert named.path.parent == whole.path.parent
-    with pytest.raises(ConfigurationError, match=r"training\.epochs would make it another float net"):
-        stages.fork(whole, tmp_path / "other", {"training.epochs": 3})
-    with pytest.raises(ConfigurationError, match="holds a run already"):
-        stages.fork(whole, folder, {})
-
-
-def test_fine_tuning_again_needs_resume(finished, recipe_file, tmp_path):
-    whole, data = finished
-    with pytest.raises(ConfigurationError, match="Continue it with --resume"):
-        stages.finetune(whole)
-    assert stages.finetune(whole, resume=True).history == data_history(data)
-    early = RunFolder(tmp_path / "early")
-    early.begin(stages.load_recipe(recipe_file), resume=False)
-    with pytest.raises(ConfigurationError, match="snnkit train --resume"):
-        stages.finetune(early)
-    with pytest.raises(ConfigurationError, match="holds no trained net"):
-        stages.fork(early, tmp_path / "fork", {})
-
-
-def data_history(data):
-    return tuple(Epoch(e.stage, e.epoch, e.loss, e.train_accuracy) for e in data.history)
-
-
-def test_a_program_that_is_not_the_trained_nets_is_an_error(finished, tmp_path):
-    whole, _ = finished
-    other = stages.fork(whole, tmp_path / "other", {"finetuning.epochs": 1})
-    stages.finetune(other)
-    for name in ("specification.json", "specification.safetensors", "deployment.json", "vectors.safetensors"):
-        (other.path / name).write_bytes((whole.path / name).read_bytes())
-    with pytest.raises(ExactnessError, match=r"differ in \d+ of \d+ events"):
-        stages.validate(other)
-
-
-def test_a_run_of_an_earlier_release_is_read_as_it_was(classic, tmp_path):
-    whole, data = classic
-    for path in whole.path.iterdir():
-        (tmp_path / path.name).write_bytes(path.read_bytes())
-    folder = RunFolder(tmp_path)
-    text = folder.recipe_file.read_text()
-    text = text.replace('[finetuning]\nmethod = "qat"', "[qat]").replace("weight_bits = 8\n", "")
-    folder.recipe_file.write_text(text)
-    saved = Checkpoint.load(folder.tuned_net("qat"))
-    kept = {name: t for name, t in saved.tensors.items() if not name.startswith("peak.")}
-    Checkpoint(kept, {"history": saved.about["history"]}).save(folder.tuned_net("qat"))
-    assert folder.recipe() == whole.recipe()
-    assert stages.finetune(folder, resume=True).accuracy("qat") == data.accuracy["qat"]
-    stages.deploy(folder)
-    assert read_all(folder, ["specification.safetensors"]) == read_all(whole, ["specification.safetensors"])
 
 
 def test_a_recipe_is_checked_before_it_is_trained(recipe_file):
@@ -435,20 +281,6 @@ def test_a_damaged_deployment_file_names_the_place(finished, tmp_path, key, valu
     folder.deployment.write_text(json.dumps(table | {key: value}))
     with pytest.raises(FileFormatError, match=f"damaged at {key}"):
         stages.simulate(folder)
-
-
-def test_every_layer_of_a_classic_sample_is_in_the_nets_time(recipe_file, tmp_path):
-    settings = {"network.hidden": [8, 6], "training.epochs": 6}
-    settings |= {"finetuning.epochs": 0, "finetuning.method": "qat"}
-    data = stages.run(stages.load_recipe(recipe_file, settings), tmp_path / "run")
-    sample = data.sample
-    assert sample.delay == 2
-    assert sample.net_hidden.shape == sample.chip_hidden.shape == (16, 14)
-    second = slice(8, 14)
-    assert sample.net_hidden[:, second].any()
-    same = (sample.net_hidden == sample.chip_hidden)[:, second].mean()
-    shifted = (sample.net_hidden[:-1] == sample.chip_hidden[1:])[:, second].mean()
-    assert same > shifted
 
 
 def test_csv_files_in_a_subfolder_for_each_class_run_as_they_are(recordings, tmp_path):
