@@ -52,7 +52,8 @@ class Core:
         self._program: Program | None = None
         self._state: CoreState | None = None
         self._counter, self._until = dialect.junk_counter, dialect.junk_counter
-        self._inputs: dict[int, np.ndarray] = {}
+        self._inputs: dict[int, list[int]] = {}
+        self._cap = get_chip(dialect.chip).input_event_cap
         self._outputs: np.ndarray = np.zeros(0, int)
         self._memory = StateMemory(self)
 
@@ -149,18 +150,20 @@ class Core:
     def spike(self, event: Any) -> None:
         """An input event: in this step (manual), or in the step it names."""
         program = self._require_program()
-        n_in = len(program.inputs.first) - 1
-        if event.neuron_id >= n_in:
-            raise RuntimeError(f"input neuron {event.neuron_id} does not exist, there are {n_in}")
+        n_in = program.inputs.first.size - 1
+        values = event._values  # a raster has thousands of these
+        neuron = values["neuron_id"]
+        if neuron >= n_in:
+            raise RuntimeError(f"input neuron {neuron} does not exist, there are {n_in}")
         step = self._counter + 1
         if self._mode == "AcceleratedTime":
-            step = getattr(event, self.dialect.step)
+            step = values[self.dialect.step]
             if step <= self._until:
                 raise RuntimeError(f"a spike for step {step} came after one for a later step")
             self._until = step - 1
-        cap = get_chip(self.dialect.chip).input_event_cap
-        counts = self._inputs.setdefault(step, np.zeros(n_in, np.uint8))
-        counts[event.neuron_id] = min(cap, counts[event.neuron_id] + 1)
+        counts = self._inputs.setdefault(step, [0] * n_in)
+        if counts[neuron] < self._cap:
+            counts[neuron] += 1
 
     def trigger_processing(self, event: Any) -> None:
         """Run up to a step, or one step in manual mode."""
@@ -192,7 +195,7 @@ class Core:
             return
         first = 4 * self.dialect.registers.index(event.address)
         for counts in self._inputs.values():
-            counts[first : first + 4] = 0
+            counts[first : first + 4] = [0] * len(counts[first : first + 4])
 
     def read_state(self, event: Any) -> None:
         """Answer with a state or memory word."""

