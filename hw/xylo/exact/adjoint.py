@@ -169,6 +169,7 @@ def _population(work: _Work, group: Group, constants: bool, leaks: bool) -> None
         _first_membranes(work, group), group.place.start, outside.numpy(),
         _given(work.arriving_at(group, "Vmem"), kind),
         _synaptic(work, group, kind), dx.numpy(), sums, d_beta,
+        np.empty((17 + 6 * group.synapses, work.batch * group.size + 1), kind),
     )  # fmt: skip
     run_kernel(_KERNELS, "population_backward", (work.batch, work.steps, group.size), arguments)
     work.dx[group.index] = dx

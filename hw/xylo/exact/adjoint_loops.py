@@ -3,10 +3,12 @@
 # mypy: allow-untyped-defs
 
 import numpy as np
+from numba import njit
 
-from snnkit.nn.kernels.loops import _exp_of_negative, compiled
+from snnkit.nn.kernels.loops import _exp_of_negative
 
 __all__ = [
+    "OPTIONS",
     "add",
     "bias_sum",
     "block",
@@ -18,6 +20,7 @@ __all__ = [
     "membrane_adjoint",
     "open_slopes",
     "potential_of",
+    "put",
     "reset_adjoint",
     "slopes_exp",
     "slopes_step",
@@ -29,12 +32,43 @@ __all__ = [
 ]
 
 
+OPTIONS = {"nogil": True, "error_model": "numpy", "_nrt": False}
+"""Without Numba's memory manager: counting references at every view takes a third of the compilation."""
+
+compiled = njit(**OPTIONS)
+"""For functions inside a kernel: the disk cache holds them as a part of it."""
+
+
+@compiled
+def gather(slopes, w_rec, dc, ds):
+    """Add ``w_rec @ dc`` to ``ds``, for the neurons with a slope: those of the others are multiplied by 0."""
+    for m in range(slopes.shape[0]):
+        if slopes[m] != 0:
+            ds[m] += _dot(w_rec, m, dc)
+
+
+@njit(fastmath={"reassoc", "contract"}, **OPTIONS)
+def _dot(w_rec, m, values):
+    """The order of the sum is the compiler's."""
+    total = values.dtype.type(0)
+    for j in range(values.shape[0]):
+        total += w_rec[m, j] * values[j]
+    return total
+
+
 @compiled
 def spread(values, result):
     """Repeat ``values`` (N,) for all samples of a row."""
     n = values.shape[0]
     for at in range(0, result.shape[0], n):
-        result[at : at + n] = values
+        put(values, result[at : at + n])
+
+
+@compiled
+def put(values, result):
+    """Copy ``values``; an assignment to a slice would need the memory manager."""
+    for n in range(result.shape[0]):
+        result[n] = values[n]
 
 
 @compiled
@@ -76,108 +110,66 @@ def add(values, t, start, count, result):
 
 
 # --- The update of the membrane, computed as the core does -------------------------------------------
+#
+# ``ends``: lowest and highest increment, lowest and highest state, 1 and 0, in the type of the arrays (other
+# numbers would widen them). Version 1 adds current and leak at once: its increments have no ends.
 
 
 @compiled
-def _clamped(value, ends):
-    value = ends[0] if value < ends[0] else value
-    return ends[1] if value > ends[1] else value
-
-
-@compiled
-def _ends(array):
-    """Return the ends of 16 bits, and 1, in the type of an array: other numbers would widen it."""
-    kind = array.dtype.type
-    return kind(-(2**15)), kind(2**15 - 1), kind(1)
-
-
-@compiled
-def _leaked(v, share, ends):
-    """Return what the state loses in a step."""
-    least = v if v < ends[2] else ends[2]
-    leak = np.floor(v * share)
-    return least if leak < least else leak
-
-
-@compiled
-def potential_of(before, current, share, bias, version, potential):
-    """Write the potential before events."""
-    ends = _ends(before)
-    if version == 1:
-        for n in range(before.shape[0]):
-            v = before[n]
-            potential[n] = _clamped(v - _leaked(v, share[n], ends) + current[n], ends)
-    else:
-        for n in range(before.shape[0]):
-            v = before[n]
-            inner = _clamped(current[n] - _leaked(v, share[n], ends), ends)
-            potential[n] = _clamped(v + _clamped(inner + bias[n], ends), ends)
+def _clamped(value, low, high):
+    value = low if value < low else value
+    return high if value > high else value
 
 
 @compiled
 def _sums(v, current, share, bias, ends):
-    """Return the three sums of a version 2 core before they are clamped."""
-    first = current - _leaked(v, share, ends)
-    second = _clamped(first, ends) + bias
-    return first, second, v + _clamped(second, ends)
+    """Return the three sums of a step before they are clamped."""
+    least = v if v < ends[4] else ends[4]
+    leak = np.floor(v * share)
+    leak = least if leak < least else leak
+    first = current - leak
+    second = _clamped(first, ends[0], ends[1]) + bias
+    return first, second, v + _clamped(second, ends[0], ends[1])
 
 
 @compiled
-def _outside(value, ends):
-    """1 where a sum is clamped."""
-    return value < ends[0] or value > ends[1]
-
-
-@compiled
-def kept_of(before, current, share, bias, version, kept):
-    """Write 1, or 0 where the last sum is clamped: the state before then does not get through."""
-    ends = _ends(before)
-    zero = before.dtype.type(0)
-    if version == 1:
-        for n in range(before.shape[0]):
-            v = before[n]
-            exact = v - _leaked(v, share[n], ends) + current[n]
-            kept[n] = zero if _outside(exact, ends) else ends[2]
-    else:
-        for n in range(before.shape[0]):
-            _, _, exact = _sums(before[n], current[n], share[n], bias[n], ends)
-            kept[n] = zero if _outside(exact, ends) else ends[2]
-
-
-@compiled
-def through_of(before, current, share, bias, version, through):
-    """Write 1, or 0 where any sum is clamped: current and leak then do not get through."""
-    ends = _ends(before)
-    zero = before.dtype.type(0)
-    if version == 1:
-        for n in range(before.shape[0]):
-            v = before[n]
-            exact = v - _leaked(v, share[n], ends) + current[n]
-            through[n] = zero if _outside(exact, ends) else ends[2]
-    else:
-        for n in range(before.shape[0]):
-            first, second, exact = _sums(before[n], current[n], share[n], bias[n], ends)
-            clamped = _outside(first, ends) or _outside(second, ends) or _outside(exact, ends)
-            through[n] = zero if clamped else ends[2]
-
-
-@compiled
-def bias_sum(before, current, share, bias, version, dv, p, total):
-    """Add the gradient of the bias, which the first sum does not hold back."""
-    ends = _ends(before)
-    if version == 1:
-        return
+def potential_of(before, current, share, bias, ends, potential):
+    """Write the potential before events."""
     for n in range(before.shape[0]):
-        _, second, exact = _sums(before[n], current[n], share[n], bias[n], ends)
-        if not (_outside(second, ends) or _outside(exact, ends)):
-            total[n] += dv[n] + p[n]
+        _, _, exact = _sums(before[n], current[n], share[n], bias[n], ends)
+        potential[n] = _clamped(exact, ends[2], ends[3])
 
 
 @compiled
-def decay_sum(before, through, dv, p, total):
+def kept_of(before, current, share, bias, ends, kept):
+    """Write 1, or 0 where the last sum is clamped: the state before then does not get through."""
+    for n in range(before.shape[0]):
+        _, _, exact = _sums(before[n], current[n], share[n], bias[n], ends)
+        kept[n] = ends[4] if ends[2] <= exact <= ends[3] else ends[5]
+
+
+@compiled
+def through_of(before, current, share, bias, ends, kept, through):
+    """Write 1, or 0 where any sum is clamped: current and leak then do not get through."""
+    for n in range(before.shape[0]):
+        first, second, _ = _sums(before[n], current[n], share[n], bias[n], ends)
+        free = kept[n] if ends[0] <= first <= ends[1] else ends[5]
+        through[n] = free if ends[0] <= second <= ends[1] else ends[5]
+
+
+@compiled
+def bias_sum(before, current, share, bias, ends, kept, p, total):
+    """Add the gradient of the bias, which the first sum does not hold back."""
+    for n in range(before.shape[0]):
+        _, second, _ = _sums(before[n], current[n], share[n], bias[n], ends)
+        total[n] += kept[n] * p[n] if ends[0] <= second <= ends[1] else ends[5]
+
+
+@compiled
+def decay_sum(before, through, p, total):
     """Add the gradient of the membrane's decay: of the state before, where the leak gets through."""
     for n in range(before.shape[0]):
-        total[n] += (dv[n] + p[n]) * through[n] * before[n]
+        total[n] += p[n] * through[n] * before[n]
 
 
 # --- Events ---------------------------------------------------------------------------------------------
@@ -241,17 +233,23 @@ def threshold_sum(potential, after, threshold, dv, p, total):
 
 
 @compiled
-def membrane_adjoint(kept, through, share, dv, p):
-    """From the gradient of the state after a step to that before; ``p`` becomes that of the current."""
+def join(dv, p):
+    """Add the gradient of the state after events to that of the events: ``p`` becomes the potential's."""
     for n in range(p.shape[0]):
-        total = dv[n] + p[n]
-        dv[n] = total * (kept[n] - through[n] * share[n])
-        p[n] = total * through[n]
+        p[n] += dv[n]
+
+
+@compiled
+def membrane_adjoint(kept, through, share, dv, p):
+    """From the gradient of the potential to that of the state before; ``p`` becomes that of the current."""
+    for n in range(p.shape[0]):
+        dv[n] = p[n] * (kept[n] - through[n] * share[n])
+        p[n] *= through[n]
 
 
 @compiled
 def synapse_sum(du, dc, state, total):
-    """Add the gradient of a synapse's decay, times that decay: with ``i = beta * c``, ``c`` is ``i / beta``."""
+    """Add the gradient of a synapse's decay times that decay: with ``i = beta c``, ``c`` is ``i / beta``."""
     for n in range(du.shape[0]):
         total[n] += (du[n] + dc[n]) * state[n]
 

@@ -101,8 +101,8 @@ class ChipExact(TorchModule):
         values = current_values(self.net, self._placement, deterministic=not self.training)
         core = core_of(mapped_values(self._placement, self._template, values), self.plan)
         trained = torch.is_grad_enabled() and (data.requires_grad or self._is_trained(values))
-        course, after = self._run(core, data, everything=trained or self._record)
-        self._keep(after)
+        course, after = self._simulate(core, data, everything=trained or self._record)
+        self._keep_core_state(after)
         return self._returned(data, values, Forward(self._placement, core, course, self._names()))
 
     def _is_trained(self, values: Values) -> bool:
@@ -116,7 +116,7 @@ class ChipExact(TorchModule):
             return (output,)
         return tuple(name for name in RECORDED if name != "Isyn2" or self._template.n_synapses == 2)
 
-    def _run(self, core: Core, data: Tensor, everything: bool) -> tuple[Course, CoreState]:
+    def _simulate(self, core: Core, data: Tensor, everything: bool) -> tuple[Course, CoreState]:
         raster = read_raster(data, self._template.shape[0])
         cap = np.uint8(core.chip.input_event_cap)
         counts = np.minimum(raster.counts, cap)
@@ -135,7 +135,7 @@ class ChipExact(TorchModule):
         states = self._states_for(batch, *_STATES)
         return CoreState(*(state.detach().cpu().numpy().astype(np.int16) for state in states))
 
-    def _keep(self, after: CoreState) -> None:
+    def _keep_core_state(self, after: CoreState) -> None:
         like = self.vmem
         self._keep_states(**{name: torch.from_numpy(array).to(like) for name, array in vars(after).items()})
 
@@ -177,9 +177,9 @@ class ChipExact(TorchModule):
         values = current_values(self.net, self._placement, deterministic=not self.training)
         core = core_of(mapped_values(self._placement, self._template, values), self.plan)
         given = read_recording(recorded, data.shape[:2], self._template)
-        course, after = self._run(core, data, everything=True)
+        course, after = self._simulate(core, data, everything=True)
         course = replace(course, recorded={**course.recorded, **given})
-        self._keep(last_state(course, after))
+        self._keep_core_state(last_state(course, after))
         return self._returned(data, values, Forward(self._placement, core, course, self._names()))
 
     def recalibrate(self, batch: Any) -> ScalePlan:
