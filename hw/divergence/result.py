@@ -104,16 +104,6 @@ class Divergence:
     a: str = "net"
     b: str = "chip"
 
-    @property
-    def net_value(self) -> float:
-        """The first side's value."""
-        return self.a_value
-
-    @property
-    def chip_value(self) -> float:
-        """The second side's value."""
-        return self.b_value
-
     def __str__(self) -> str:
         return (
             f"sample {self.sample}, step {self.time}, {self.layer} neuron {self.neuron}: {self.quantity} "
@@ -164,16 +154,6 @@ class LayerAgreement:
     state_error: float | None
     first_step: int | None
     error_over_time: tuple[float, ...]
-
-    @property
-    def net_events(self) -> int | None:
-        """The first side's events."""
-        return self.a_events
-
-    @property
-    def chip_events(self) -> int | None:
-        """The second side's events."""
-        return self.b_events
 
 
 @dataclass(frozen=True)

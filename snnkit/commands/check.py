@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from snnkit.hw.xylo import Violation
 
-__all__ = ["Verdict", "check", "load_object"]
+__all__ = ["Verdict", "check", "load_net", "load_object"]
 
 FORMS = "a run folder, a specification.json, or FILE.py:NAME where NAME is a net or a function that makes one"
 
@@ -82,7 +82,7 @@ def _check_net(target: str, chip: Chip | None) -> Verdict:
 
     if chip is None:
         raise ConfigurationError(f"Which chip is {target} for? Say so with --chip; snnkit chips lists them.")
-    return _of_report(check_net(_net(target), chip))
+    return _of_report(check_net(load_net(target), chip))
 
 
 def _of_report(report: Any) -> Verdict:
@@ -105,7 +105,7 @@ def _check_specification(path: Path, chip: Chip | None) -> Verdict:
     return Verdict(on, specification.violations(), resources)
 
 
-def _net(target: str) -> Any:
+def load_net(target: str) -> Any:
     """Return the ``torch.nn.Module`` that ``FILE.py:NAME`` or ``package.module:NAME`` means."""
     from torch import nn
 

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -12,7 +13,6 @@ from rich.text import Text
 from snnkit.commands.folders import Choice, choose, existing_run, interruptible
 from snnkit.commands.progress import TerminalProgress
 from snnkit.commands.summary import (
-    difference_text,
     exactness_text,
     report_line,
     run_as_json,
@@ -74,25 +74,20 @@ class _Step:
     files: Callable[[RunFolder], Sequence[Path]]
     following: str | None
     told: Callable[[Any], str] = lambda _: ""
+    table: Callable[[Any], Mapping[str, Any]] | None = None
+    """What ``--json`` tells beside files and metrics."""
 
 
 def _validation_told(validation: "Validation") -> str:
     lines = [
         f"{validation.compared} recordings compared; net and chip give the same class to "
         f"{words.percent(validation.same_class)} of them.",
-        *(
-            f"{p.path}: {p.net_events:,} events in the net, {p.chip_events:,} on the chip; the same in "
-            f"{words.percent(p.same_events)} of all neurons and steps."
-            for p in validation.populations
-        ),
-        words.sentence(_difference(validation)),
+        "",
+        str(validation.comparison),
     ]
+    if validation.exactness is not None:
+        lines.append(words.sentence(f"{exactness_text(validation.exactness)}."))
     return "\n".join(lines)
-
-
-def _difference(validation: "Validation") -> str:
-    exactness = validation.exactness
-    return difference_text(validation.divergence) if exactness is None else exactness_text(exactness)
 
 
 _STEPS = {
@@ -103,7 +98,13 @@ _STEPS = {
         told=lambda deployment: str(deployment.report),
     ),
     "simulate": _Step(stages.simulate, lambda folder: [folder.vectors], "validate"),
-    "validate": _Step(stages.validate, lambda folder: [folder.validation], "report", told=_validation_told),
+    "validate": _Step(
+        stages.validate,
+        lambda folder: [folder.validation],
+        "report",
+        told=_validation_told,
+        table=lambda validation: {"validation": validation.to_json()},
+    ),
     "report": _Step(stages.report, lambda folder: [folder.report], None),
 }
 
@@ -115,14 +116,26 @@ def step(name: str, run: Path | None, *, as_json: bool) -> int:
         result = chosen.stage(folder, progress=progress)
     if not as_json and (told := chosen.told(result)):
         show(Text(f"{told}\n"))
-    return tell(folder, chosen.files(folder), chosen.following, as_json)
+    more = chosen.table(result) if chosen.table else {}
+    return tell(folder, chosen.files(folder), chosen.following, as_json, more)
 
 
-def tell(folder: RunFolder, files: Sequence[Path], following: str | None, as_json: bool) -> int:
-    """Print the accuracies known so far, the files that were written, and the next step."""
+def tell(
+    folder: RunFolder,
+    files: Sequence[Path],
+    following: str | None,
+    as_json: bool,
+    more: Mapping[str, Any] = MappingProxyType({}),
+) -> int:
+    """Print the accuracies known so far, the files that were written, and the next step.
+
+    ``more`` is what the JSON document has beside them.
+    """
     metrics = read_metrics(folder)
     if as_json:
-        print_json({"folder": str(folder.path), "files": [str(path) for path in files], "metrics": metrics})
+        print_json(
+            {"folder": str(folder.path), "files": [str(path) for path in files], "metrics": metrics, **more}
+        )
         return 0
     rows: list[tuple[str | Text, ...]] = [(f"[dim]{name}[/]", value) for name, value in _accuracies(metrics)]
     rows += [("[dim]wrote[/]", escape(str(path))) for path in files]

@@ -134,7 +134,7 @@ def difference_text(found: Divergence | None) -> str:
     """Say where net and chip first differ, and why."""
     if found is None:
         return "no difference"
-    values = f"net {words.number(found.net_value)}, chip {words.number(found.chip_value)}"
+    values = f"net {words.number(found.a_value)}, chip {words.number(found.b_value)}"
     return (
         f"first difference at step {found.time} of recording {found.sample}, {found.layer} neuron "
         f"{found.neuron}: {values}. {words.sentence(found.reason)}"

@@ -114,7 +114,7 @@ def test_a_delayed_net_is_validated_in_its_own_time():
     found = validate(net, deployment, events())
     assert all(p.same_events > 0.8 for p in found.populations)
     output = net(events())[0]
-    assert found.populations[-1].net_events == int(output.sum())
+    assert found.populations[-1].a_events == int(output.sum())
 
 
 def test_state_carries_the_delayed_events_over_a_cut_and_gradients_pass():
