@@ -38,7 +38,7 @@ def test_training_moves_the_parameters_of_the_inner_net_alone():
         loss = (output.mean(1) - torch.tensor([0.1, 0.6])).square().sum()
         loss.backward()
         optimiser.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
     assert all(torch.equal(value, net.state_dict()[name]) for name, value in before.items())
     assert not torch.equal(exact.net[0].weight, net[0].weight)

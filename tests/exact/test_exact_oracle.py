@@ -11,7 +11,7 @@ pytestmark = pytest.mark.oracle
 
 def test_forward_equals_the_vendors_core(record_property):
     arrays = 0
-    for seed in range(1000, 1300):
+    for seed in range(1000, 1120):
         case = random_case(seed)
         exact = case.exact()
         oracles = [XylosimOracle(exact.specification) for _ in range(len(case.first))]
@@ -23,4 +23,4 @@ def test_forward_equals_the_vendors_core(record_property):
                     np.testing.assert_array_equal(values[sample], expected[name], f"seed {seed}: {name}")
                     arrays += 1
     record_property("arrays", arrays)
-    assert arrays > 300 * 2 * 5
+    assert arrays > 120 * 2 * 5

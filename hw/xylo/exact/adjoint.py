@@ -215,7 +215,7 @@ def _ends(dashes: np.ndarray) -> np.ndarray:
 def _first_membranes(work: _Work, group: Group) -> np.ndarray:
     state = work.course.before
     values = state.vmem_out if group.is_output else state.vmem
-    return np.ascontiguousarray(np.broadcast_to(values, (1, work.batch, values.shape[-1])))
+    return np.broadcast_to(values, (1, work.batch, values.shape[-1])).copy()
 
 
 def _given(gradient: Tensor | None, kind: type) -> np.ndarray:
