@@ -4,7 +4,7 @@ What differs between the chips is data in :mod:`.samna_names`. What is documente
 a board stands in the hardware guide.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -182,7 +182,13 @@ class SamnaBoard:
 
     # Configurations.
 
-    def configuration(self, ours: XyloConfiguration, mode: str, source: str | None = None) -> Any:
+    def configuration(
+        self,
+        ours: XyloConfiguration,
+        mode: str,
+        source: str | None = None,
+        interface: Mapping[str, Any] | None = None,
+    ) -> Any:
         """Make the driver's configuration object, attribute by attribute, from ours."""
         with _calling("build a configuration"):
             made = self._part.configuration.XyloConfiguration()
@@ -190,6 +196,8 @@ class SamnaBoard:
             made.operation_mode = self._part.OperationMode[mode]
             if source is not None:
                 made.input_source = self._part.InputSource[source]
+            for name, value in (interface or {}).items():
+                setattr(made.input_interface, name, value)
         return made
 
     def _made_of(self, name: str, *values: int) -> Any:
@@ -311,7 +319,17 @@ class SamnaBoard:
             kind = getattr(self._part.event, answer)
             return {e.neuron_id: int(getattr(e, attribute)) for e in events if isinstance(e, kind)}
 
-    # Power.
+    # Sensor and power.
+
+    def start_sensor(self, hertz: float) -> None:
+        """Let the board's motion sensor feed the chip, where there is one."""
+        if self.names.chip == "imu":
+            with _calling("start its motion sensor"):
+                self._device.enable_manual_input_acceleration(False)
+                sensor = self._device.get_mc3632()
+                sensor.setup()
+                sensor.set_auto_read_freq(hertz)
+                sensor.auto_read_enable(True)
 
     def start_power(self, hertz: float) -> tuple[Any, float]:
         """Begin to measure; return the buffer of samples and the rate that the board really takes."""

@@ -25,6 +25,7 @@ from .errors import (
 )
 from .power import PowerReading
 from .progress import counted
+from .realtime import IMU_RATE, Heard, collect, prepared
 from .runs import run_accelerated, run_single_steps
 from .samna_driver import BoardInfo, SamnaBoard, SamnaDriver
 from .session import Session
@@ -134,6 +135,29 @@ class SamnaSession(Session):
         fxtree, unifirm = self.firmware
         return {"samna": self._driver.version, "fxtree": fxtree, "unifirm": unifirm}
 
+    @property
+    def read_timeout(self) -> float:
+        """Seconds without an answer after which the board is given up."""
+        return self._patience
+
+    @read_timeout.setter
+    def read_timeout(self, seconds: float) -> None:
+        self._patience = seconds
+        self._waiter = Waiter(self._opened, seconds, self._clock)
+
+    @property
+    def mode(self) -> Mode:
+        """Whether all steps are run at once, or one by one."""
+        return self._mode
+
+    @mode.setter
+    def mode(self, mode: Mode) -> None:
+        if mode not in MODES:
+            raise ConfigurationError(unknown_key_message("mode", str(mode), MODES))
+        self._mode, self._monitored, self._built = mode, False, {}
+        if self._specification is not None:
+            self._apply()
+
     def reported(self, spec: Specification) -> tuple[str, ...]:
         """Return all records, less what the chip tells in single steps only."""
         names = record_names(spec)
@@ -169,8 +193,10 @@ class SamnaSession(Session):
 
     def _apply(self, *, cleared: bool = False) -> None:
         """Write the configuration, wait until it is in force, and compare what the chip holds."""
+        self._write(*self._configuration(cleared))
+
+    def _write(self, ours: XyloConfiguration, written: Any) -> None:
         board = self._opened
-        ours, written = self._configuration(cleared)
         for _ in range(self._retries + 1):
             board.apply(written)
             self._synchronise()
@@ -246,6 +272,52 @@ class SamnaSession(Session):
             self._open()
             self._memory_open = True
         self._apply()
+
+    # Real time.
+
+    def listen(
+        self,
+        steps: int,
+        *,
+        dt: float | None = None,
+        hibernation: bool = False,
+        interface: Mapping[str, Any] | None = None,
+        power: bool = False,
+    ) -> Heard:
+        """Let the chip run on its own sensor, and return the events of ``steps`` time steps.
+
+        It takes ``steps`` times the time step. Afterwards the chip is back in the session's mode, and its
+        states are not known: the next single raster needs a :meth:`reset`.
+
+        Args:
+            steps: how many.
+            dt: time step in seconds; the program's if left out. Xylo-IMU always has 5 ms.
+            hibernation: let the chip sleep where nothing happens.
+            interface: attributes of Xylo-IMU's input interface, under the driver's names.
+            power: measure power meanwhile.
+
+        Raises:
+            ConfigurationError: the chip's front end is not offered (Xylo-Audio 2).
+            SessionError: as in :meth:`run`.
+        """
+        spec = self._ready()
+        self._condition, self._at_rest = "unknown", False
+        board, ours = self._opened, self._ours()
+        seconds = prepared(ours, self.chip.name, dt or spec.dt, self.main_clock, hibernation)
+        source = "DigitalMicrophone" if self.chip.name == "a3" else None
+        written = board.configuration(ours, "RealTime", source, interface)
+        meter = board.start_power(self._power_frequency) if power else None
+        try:
+            board.start_sensor(IMU_RATE)
+            self._write(ours, written)
+            began = self._clock()
+            output, vmem_out, first = collect(board, self._waiter, steps)
+            elapsed = self._clock() - began
+        finally:
+            watts = self._stopped(meter)
+        self._apply()
+        reading = None if meter is None else _reading(watts, meter[1], elapsed)
+        return Heard(output, vmem_out, first, seconds, reading)
 
     # Running.
 

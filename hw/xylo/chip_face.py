@@ -20,10 +20,18 @@ from .simulator.xylo_sim import XyloSim
 __all__ = ["ChipFace"]
 
 T = TypeVar("T")
+C = TypeVar("C")
+
+_BOARD_CLASSES = {
+    "a2": ("XyloSamna", "XyloMonitor", "find_xylo_hdks"),
+    "a3": ("XyloSamna", "XyloMonitor", "find_xylo_hdks"),
+    "imu": ("XyloSamna", "XyloIMUMonitor", "find_xylo_hdks"),
+}
+"""Loaded when they are first used: only users with a board need them."""
 
 
 class ChipFace:
-    """What Rockpool's package for one chip offers, none of which needs the vendor's driver.
+    """What Rockpool's package for one chip offers; only its classes for boards need the vendor's driver.
 
     Args:
         chip: name or part number.
@@ -40,16 +48,27 @@ class ChipFace:
         self.cycles_model = cycles_model
         self.est_clock_freq = est_clock_freq
         self.XyloConfiguration = configuration_class(name)
-        self.XyloSim = self._simulator_class()
+        self.XyloSim = self._own_class("XyloSim", XyloSim)
 
-    def _simulator_class(self) -> type[XyloSim]:
-        """Return the simulator that takes Rockpool's keys for this chip, as a class of its module."""
+    def board_class(self, name: str) -> Any:
+        """Return Rockpool's class for a board of this chip; AttributeError if there is none."""
+        if name not in _BOARD_CLASSES.get(self.chip.name, ()):
+            raise AttributeError(f"{self.chip.title} has no {name!r}.")
+        from ..sessions import rockpool
+
+        if name == "find_xylo_hdks":
+            return rockpool.find_xylo_hdks
+        analog = self.chip.name == "a2" and name == "XyloMonitor"
+        return self._own_class(name, getattr(rockpool, "XyloAudio2MonitorBase" if analog else f"{name}Base"))
+
+    def _own_class(self, name: str, base: type[C]) -> type[C]:
+        """Return a class that is bound to this chip, as one of its module."""
         return type(
-            "XyloSim",
-            (XyloSim,),
+            name,
+            (base,),
             {
                 "chip": self.chip.name,
-                "__doc__": XyloSim.__doc__,
+                "__doc__": base.__doc__,
                 "__module__": f"{__package__}.{self.chip.part.lower()}",  # pickle looks for it there
             },
         )
