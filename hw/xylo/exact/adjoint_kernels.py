@@ -23,6 +23,7 @@ from .adjoint_loops import (
     block,
     copy,
     decay_sum,
+    far_from_ends,
     gather,
     join,
     kept_of,
@@ -115,6 +116,7 @@ def population_backward(
         spread(beta[s], work[17 + 6 * s, at:end])
         spread(ends[s, 0], work[18 + 6 * s, at:end])
         spread(ends[s, 1], work[19 + 6 * s, at:end])
+    free = False
     for start in range(low, high, together):
         count = min(together, high - start)
         for k in range(12, 17):
@@ -135,8 +137,14 @@ def population_backward(
                 load(isyn_2, t, start, count, first, neurons, work[28, at:end])
                 load_more(isyn_2, t, start, count, first, neurons, current)
             potential_of(before, current, shares, biases, numbers, potential)
-            kept_of(before, current, shares, biases, numbers, kept)
-            through_of(before, current, shares, biases, numbers, kept, through)
+            if far_from_ends(before, current, biases, numbers):
+                if not free:
+                    kept[:], through[:] = 1, 1
+                free = True
+            else:
+                kept_of(before, current, shares, biases, numbers, kept)
+                through_of(before, current, shares, biases, numbers, kept, through)
+                free = False
             if periodic:
                 slopes_exp(potential, thresholds, windows, cap, slopes)
             else:

@@ -14,6 +14,7 @@ __all__ = [
     "block",
     "copy",
     "decay_sum",
+    "far_from_ends",
     "kept_of",
     "load",
     "load_more",
@@ -155,6 +156,15 @@ def through_of(before, current, share, bias, ends, kept, through):
         first, second, _ = _sums(before[n], current[n], share[n], bias[n], ends)
         free = kept[n] if ends[0] <= first <= ends[1] else ends[5]
         through[n] = free if ends[0] <= second <= ends[1] else ends[5]
+
+
+@compiled
+def far_from_ends(before, current, bias, ends):
+    """Tell whether no sum can be clamped, whatever the signs."""
+    near = 0
+    for n in range(before.shape[0]):
+        near += abs(before[n]) + abs(current[n]) + abs(bias[n]) > ends[3]
+    return near == 0
 
 
 @compiled
