@@ -12,7 +12,7 @@ from .samna_driver import BoardInfo, SamnaDriver
 from .samna_session import Mode, SamnaSession
 from .session import Session
 
-__all__ = ["boards", "connect"]
+__all__ = ["boards", "connect", "driver_module"]
 
 SCHEMES = ("sim", "samna", "fake", "replay")
 EXAMPLES = "sim:imu, samna:, samna:XyloImuTestBoard:0, fake:imu or replay:session.xrec"
@@ -66,7 +66,7 @@ def connect(
             from ..fake_samna import FakeSamna
 
             driver = FakeSamna([get_chip(rest).name])
-        wrapped = SamnaDriver(_vendor_module() if driver is None else driver)
+        wrapped = SamnaDriver(driver_module() if driver is None else driver)
         session = SamnaSession(
             uri,
             wrapped,
@@ -91,10 +91,10 @@ def boards(driver: Any = None) -> list[BoardInfo]:
     Raises:
         DriverMissing: the driver is not installed.
     """
-    return SamnaDriver(_vendor_module() if driver is None else driver).boards()
+    return SamnaDriver(driver_module() if driver is None else driver).boards()
 
 
-def _vendor_module() -> Any:
+def driver_module() -> Any:
     """Import the vendor's driver, if it is the real one: the public index's placeholder must never run."""
     found = find_samna()
     if not found.usable:

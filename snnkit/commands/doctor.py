@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
 
@@ -22,7 +22,17 @@ from snnkit.utilities.backends import (
     optional_parts,
 )
 
+if TYPE_CHECKING:
+    from snnkit.hw.sessions.inspection import BoardState
+
 __all__ = ["Findings", "doctor", "examine"]
+
+_SESSIONS = {
+    "sim:imu": "the bit-exact simulator",
+    "fake:imu": "an imitated board, which takes the way of a real one",
+    "replay:FILE.xrec": "a recorded session",
+    "samna:": "a board",
+}
 
 _MARKS = {"ok": "[green]✓[/]", "missing": "[dim]○[/]", "old": "[yellow]![/]", "broken": "[red]✗[/]"}
 
@@ -40,6 +50,9 @@ class Findings:
     samna: Samna
     threads: dict[str, int | str | None]
     cache: NumbaCache
+    sessions: dict[str, str]
+    boards: "tuple[BoardState, ...] | None"
+    """None unless they were asked for: to list them, the vendor's driver must be imported."""
 
     @property
     def ok(self) -> bool:
@@ -51,8 +64,13 @@ class Findings:
         return {"ok": self.ok, **asdict(self), "samna": {**asdict(self.samna), "usable": self.samna.usable}}
 
 
-def examine() -> Findings:
-    """Look at this installation. The core's packages are imported, the optional ones are only found."""
+def examine(*, boards: bool = False) -> Findings:
+    """Look at this installation. The core's packages are imported, the optional ones are only found.
+
+    Args:
+        boards: also look at the boards, for which the vendor's driver is imported.
+    """
+    samna = find_samna()
     package = Path(snnkit.__file__).parent
     return Findings(
         snnkit=snnkit.__version__,
@@ -61,10 +79,23 @@ def examine() -> Findings:
         platform=f"{platform.system()} {platform.machine()}",
         core=tuple(_try(part) for part in core_parts()),
         optional=optional_parts(),
-        samna=find_samna(),
+        samna=samna,
         threads=_threads(),
         cache=numba_cache([package, *_folders_outside()]),
+        sessions=_sessions(samna),
+        boards=_boards() if boards else None,
     )
+
+
+def _sessions(samna: Samna) -> dict[str, str]:
+    """Return what can be connected to on this machine, and what it is."""
+    return _SESSIONS if samna.usable else _SESSIONS | {"samna:": "a board, once the vendor's samna is there"}
+
+
+def _boards() -> "tuple[BoardState, ...]":
+    from snnkit.hw.sessions.inspection import inspect_boards  # needs the core, which may be what is broken
+
+    return tuple(inspect_boards())
 
 
 def _folders_outside() -> list[Path]:
@@ -101,9 +132,9 @@ def _threads() -> dict[str, int | str | None]:
     return threads
 
 
-def doctor(*, as_json: bool) -> int:
+def doctor(*, as_json: bool, boards: bool = False) -> int:
     """Print the findings; return the exit code."""
-    found = examine()
+    found = examine(boards=boards)
     if as_json:
         print_json(found.to_json())
     else:
@@ -125,7 +156,9 @@ def _show(found: Findings) -> None:
         "\n[bold]Optional[/]",
         grid(_row(part) for part in found.optional),
         "\n[bold]Hardware[/]",
-        grid([_samna_row(found.samna)]),
+        grid([_samna_row(found.samna), *_board_rows(found)]),
+        "\n[bold]Sessions[/]  [dim]snnkit.hw.connect(...), snnkit validate --on ...[/]",
+        grid((_MARKS[_session_mark(uri, found)], uri, escape(told)) for uri, told in found.sessions.items()),
         "\n[bold]Machine[/]",
         grid([("threads", _threads_text(found.threads)), ("kernels", _cache_text(found.cache))]),
         f"\n{verdict}",
@@ -148,6 +181,29 @@ def _samna_row(samna: Samna) -> tuple[str, ...]:
         "absent": "not installed.",
     }[state]
     return _MARKS[mark], "samna", escape(f"{words.strip()} {samna.advice}".strip())
+
+
+def _session_mark(uri: str, found: Findings) -> str:
+    return "ok" if found.samna.usable or not uri.startswith("samna:") else "missing"
+
+
+def _board_rows(found: Findings) -> list[tuple[str, ...]]:
+    if found.boards is None:
+        hint = "snnkit doctor --boards lists what is plugged in"
+        return [("", "boards", f"[dim]{hint}[/]")] if found.samna.usable else []
+    rows = [
+        (
+            _MARKS["broken" if board.problem else "ok"],
+            board.uri,
+            escape("; ".join(text for text in (board.chip, _firmware_text(board), board.problem) if text)),
+        )
+        for board in found.boards
+    ]
+    return rows or [(_MARKS["missing"], "boards", "none is plugged in; check cable, power and USB rights")]
+
+
+def _firmware_text(board: "BoardState") -> str:
+    return "" if board.firmware is None else "firmware fxtree {}, unifirm {}".format(*board.firmware)
 
 
 def _threads_text(threads: dict[str, int | str | None]) -> str:

@@ -93,7 +93,7 @@ def test_boards_are_found_and_opened_by_what_was_found(monkeypatch: pytest.Monke
     devices, modules, versions = face("imu").find_xylo_hdks(driver)
     assert versions == ["syns63300", "syns65302"]
     assert modules == ["snnkit.hw.xylo.syns63300", "snnkit.hw.xylo.syns65302"]
-    monkeypatch.setattr(import_module("snnkit.hw.sessions.connect"), "_vendor_module", lambda: driver)
+    monkeypatch.setattr(import_module("snnkit.hw.sessions.connect"), "driver_module", lambda: driver)
     board = face("imu").XyloSamna(devices[0])
     assert board.session.uri == "samna:XyloImuTestBoard:0"
     with pytest.raises(ConfigurationError, match="for Xylo-IMU, the device is Xylo-Audio 3"):
