@@ -109,6 +109,12 @@ def finetune(
     epochs: Annotated[int | None, typer.Option("--epochs", metavar="N", help="Epochs; 0 calibrates.")] = None,
     bits: Annotated[int | None, typer.Option("--bits", metavar="N", help="Bits of a weight, 2 to 8.")] = None,
     chip: ChipName = None,
+    net: Annotated[
+        Path | None, typer.Option("--net", metavar="FILE", help="A float net that net.save(FILE) wrote.")
+    ] = None,
+    recipe: Annotated[
+        str | None, typer.Option("--recipe", metavar="RECIPE", help="Recipe of that net: data and network.")
+    ] = None,
     out: Out = None,
     resume: Resume = False,
     as_json: Json = False,
@@ -116,12 +122,15 @@ def finetune(
 ) -> None:
     """Train a run's float net on, in the chip's own arithmetic.
 
-    Any of --method, --epochs, --bits, --chip and --out begins another run with the same float net.
+    Any of --method, --epochs, --bits, --chip and --out begins another run with the same float net; --net and
+    --recipe begin one with a net that was trained elsewhere.
     """
     from snnkit.commands.finetune import Tuning
     from snnkit.commands.finetune import finetune as command
 
-    raise typer.Exit(command(run, Tuning(method, epochs, bits, chip), out, resume=resume, as_json=as_json))
+    raise typer.Exit(
+        command(run, Tuning(method, epochs, bits, chip, recipe, net), out, resume=resume, as_json=as_json)
+    )
 
 
 @app.command(rich_help_panel=_STEPS)
@@ -250,11 +259,17 @@ def report(run: RunPath = None, as_json: Json = False, debug: Debug = False) -> 
 
 
 @app.command(rich_help_panel=_LOOKING)
-def doctor(as_json: Json = False, debug: Debug = False) -> None:
+def doctor(
+    boards: Annotated[
+        bool, typer.Option("--boards", help="Also list the boards that are plugged in; imports samna.")
+    ] = False,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Show what is installed, which optional parts work, and what to do about the rest."""
     from snnkit.commands.doctor import doctor as command
 
-    raise typer.Exit(command(as_json=as_json))
+    raise typer.Exit(command(as_json=as_json, boards=boards))
 
 
 @app.command(rich_help_panel=_LOOKING)

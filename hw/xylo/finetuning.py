@@ -17,7 +17,7 @@ from .exact.module import ChipExact
 
 __all__ = ["FINE_TUNING", "finetune"]
 
-FINE_TUNING = FitSettings(epochs=100, learning_rate=0.01, warmup=0.0)
+FINE_TUNING = FitSettings(epochs=40, learning_rate=0.005, warmup=0.0)
 """A low rate that only falls, as suits a network that has learned already."""
 _CALIBRATION = 256
 

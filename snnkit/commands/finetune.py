@@ -8,6 +8,7 @@ from snnkit.commands.pipeline import quoted, tell
 from snnkit.commands.progress import TerminalProgress
 from snnkit.recipes import stages
 from snnkit.recipes.run_folder import RunFolder
+from snnkit.recipes.toml import load_recipe
 from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import ConfigurationError
 
@@ -22,6 +23,8 @@ class Tuning:
     epochs: int | None = None
     bits: int | None = None
     chip: str | None = None
+    recipe: str | None = None
+    net: Path | None = None
 
     @property
     def overrides(self) -> dict[str, object]:
@@ -46,6 +49,15 @@ def finetune(run: Path | None, tuning: Tuning, out: Path | None, *, resume: bool
 
 
 def _folder(run: Path | None, tuning: Tuning, out: Path | None, *, resume: bool) -> RunFolder:
+    if tuning.net is not None:
+        if run is not None or tuning.recipe is None or resume:
+            raise ConfigurationError(
+                "--net begins a run: give --recipe with it, and neither RUN nor --resume."
+            )
+        recipe = load_recipe(tuning.recipe, tuning.overrides)
+        return stages.adopt(recipe, tuning.net, out)
+    if tuning.recipe is not None:
+        raise ConfigurationError("--recipe goes with --net: a run has a recipe of its own.")
     source = existing_run(run)
     if not tuning.overrides and out is None:
         return source

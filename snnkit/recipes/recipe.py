@@ -116,8 +116,8 @@ class FinetuningSection:
     """
 
     method: Annotated[str, Limits(choices=METHODS)] = "chip-exact"
-    epochs: Annotated[int, Limits(low=0)] = 100
-    learning_rate: Annotated[float, Limits(above=0.0)] = 0.01
+    epochs: Annotated[int, Limits(low=0)] = 40
+    learning_rate: Annotated[float, Limits(above=0.0)] = 0.005
     calibration_recordings: Annotated[int, Limits(low=1)] = 256
     """Training recordings, at most, on which state ranges are observed and weight shifts chosen."""
 

@@ -39,6 +39,7 @@ __all__ = [
     "Recipe",
     "RunFolder",
     "Silent",
+    "adopt",
     "check",
     "deploy",
     "finetune",
@@ -169,6 +170,23 @@ def report(folder: RunFolder | str | Path, *, progress: Progress | None = None) 
     from snnkit.recipes.run_stage import report_run
 
     return report_run(_folder(folder), progress or Silent(), started)
+
+
+def adopt(recipe: Recipe, net: str | Path, folder: RunFolder | str | Path | None = None) -> RunFolder:
+    """Begin a run with a float net that was trained elsewhere, to be fine-tuned and deployed.
+
+    Args:
+        recipe: Its data and encoding; its network must be that of the file.
+        net: What ``net.save(file)`` wrote of the network, as the recipe builds it.
+        folder: Folder of the run; by default a new one in ``runs``.
+
+    Raises:
+        FileFormatError: the file is damaged, or of another network (all differences are listed).
+        ConfigurationError: the folder is taken.
+    """
+    from snnkit.recipes.fork import adopt_net
+
+    return adopt_net(recipe, Path(net), new_run_folder(recipe) if folder is None else _folder(folder))
 
 
 def _folder(folder: RunFolder | str | Path) -> RunFolder:

@@ -184,7 +184,7 @@ def _common_shift(shifts: list[int]) -> int | None:
 
 def _shift_notes(shifts: list[int]) -> tuple[str, ...]:
     chosen = (
-        "Weight shifts are chosen on training recordings, and the curve shows the float net's accuracy on them."
+        "Weight shifts are chosen on training recordings; the curve shows the float net's accuracy on them."
     )
     if _common_shift(shifts) is not None:
         return (chosen,)

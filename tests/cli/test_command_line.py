@@ -109,6 +109,8 @@ def test_chips_can_be_named_by_part_number():
         (["run", "--sed", "1"], 2, "--seed"),
         (["rnu"], 2, "Did you mean 'run'"),
         (["finetune", "no/such/run"], 1, "no/such/run is not a run folder"),
+        (["finetune", "--net", "net.json"], 1, "give --recipe with it"),
+        (["finetune", "--recipe", "folder"], 1, "a run has a recipe of its own"),
         (["deploy", "no/such/run"], 1, "no/such/run is not a run folder"),
         (["report"], 1, "There is no run in runs yet. Make one with: snnkit run"),
         (["run", "--resume"], 1, "Leave out --resume to begin one"),

@@ -10,10 +10,11 @@ import pytest
 
 from snnkit.recipes import stages
 from snnkit.recipes.run_folder import RunFolder
+from snnkit.recipes.train_stage import load_float
 from snnkit.recipes.validation import ExactnessError
 from snnkit.training.checkpoint import Checkpoint
 from snnkit.training.trainer import Epoch
-from snnkit.utilities.errors import ConfigurationError
+from snnkit.utilities.errors import ConfigurationError, FileFormatError
 
 
 def read_all(folder, names):
@@ -120,6 +121,23 @@ def test_every_layer_of_a_classic_sample_is_in_the_nets_time(recipe_file, tmp_pa
     same = (sample.net_hidden == sample.chip_hidden)[:, second].mean()
     shifted = (sample.net_hidden[:-1] == sample.chip_hidden[1:])[:, second].mean()
     assert same > shifted
+
+
+def test_a_net_trained_elsewhere_is_taken_up(finished, recipe_file, tmp_path):
+    whole, data = finished
+    load_float(whole).net.save(tmp_path / "net.json")
+    recipe = stages.load_recipe(recipe_file)
+    folder = stages.adopt(recipe, tmp_path / "net.json", tmp_path / "run")
+    trained = stages.finetune(folder)
+    assert {e.stage for e in trained.history} == {"chip_exact"}
+    assert trained.accuracy("float") == data.accuracy["float"]
+    names = ["net-chip-exact.safetensors"]
+    parts = [Checkpoint.load(f.path / names[0]).part("parameter") for f in (folder, whole)]
+    assert all(np.array_equal(parts[0][name], parts[1][name]) for name in parts[1])
+    other = stages.load_recipe(recipe_file, {"network.hidden": [7]})
+    with pytest.raises(FileFormatError, match="does not fit this module"):
+        stages.adopt(other, tmp_path / "net.json", tmp_path / "other")
+    assert not (tmp_path / "other").exists()
 
 
 def load_benchmark():
