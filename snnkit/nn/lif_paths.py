@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from snnkit.nn.backend import kernels_wanted, kind_of_kernels
-from snnkit.nn.kernels.alif_function import FusedALIF
 from snnkit.nn.kernels.coverage import reason_against_kind, surrogate_of
 from snnkit.nn.kernels.lif_function import FusedLIF, LIFOptions
 from snnkit.nn.lif_sequence import LIFSequence, without_single_synapse
@@ -20,6 +19,7 @@ __all__ = [
     "kernels_for",
     "lif_compiled",
     "lif_single_node",
+    "node_of",
 ]
 
 OTHER_SURROGATE = "the neurons have a surrogate that is not StepPWL or PeriodicExponential"
@@ -48,13 +48,16 @@ def kernels_for(
     kind = kind_of_kernels(data)
     known = has_known_surrogate(dynamics.spike)
     reason = reason_against_kind(kind, inputs, inputs.w_rec) if known else OTHER_SURROGATE
-    if not kernels_wanted(reason, kind):
-        return None
+    return node_of(kind) if kernels_wanted(reason, kind) else None
+
+
+def node_of(kind: str) -> Callable[..., Any]:
+    """Return the autograd node around kernels of a kind, numba or triton: see :class:`FusedLIF`."""
     if kind == "triton":
         from snnkit.nn.kernels.triton_function import TritonLIF
 
         return TritonLIF.apply
-    return FusedLIF.apply if inputs.iahp is None else FusedALIF.apply
+    return FusedLIF.apply
 
 
 def _inputs(data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None) -> NeuronInputs:

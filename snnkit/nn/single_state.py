@@ -4,8 +4,6 @@ For each the plain loop, which is the reference, and the function that chooses b
 kernel. Public names are those of :mod:`snnkit.nn.functional`.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
@@ -13,8 +11,7 @@ from snnkit.nn.backend import kernels_wanted, kind_of_kernels
 from snnkit.nn.kernels.coverage import reason_against_kind, surrogate_of
 from snnkit.nn.kernels.exp_syn_function import FusedExpSyn
 from snnkit.nn.kernels.lif_function import LIFOptions
-from snnkit.nn.kernels.lif_neuron_function import FusedLIFNeuron
-from snnkit.nn.lif_paths import OTHER_SURROGATE, has_known_surrogate
+from snnkit.nn.lif_paths import OTHER_SURROGATE, has_known_surrogate, node_of
 from snnkit.nn.lif_types import NeuronInputs, SpikeGeneration
 from snnkit.nn.single_state_loops import exp_synapse_reference, lif_neuron_reference
 from snnkit.utilities.errors import ShapeError
@@ -61,23 +58,14 @@ def lif_neuron(
     train = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     surrogate = surrogate_of(spike.function)
     options = LIFOptions(surrogate, float(spike.window), float(spike.max_spikes), record, train)
-    spikes, last, potentials = (_on_triton if kind == "triton" else FusedLIFNeuron.apply)(*inputs, options)
+    given = NeuronInputs(
+        drive, vmem, isyn=None, spikes=None, iahp=None, alpha=alpha, beta=None, bias=bias,
+        threshold=spike.threshold, w_rec=None, w_ahp=None, gamma=None, noise=None,
+    )  # fmt: skip
+    spikes, last, _, _, potentials, _, _ = node_of(kind)(*given, options)
     if not record:
         return spikes, last, {}
     return spikes, last, {"vmem": potentials - spikes * spike.threshold, "spikes": spikes}
-
-
-def _on_triton(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Run Triton's neurons as those that have no synapses."""
-    from snnkit.nn.kernels.triton_function import TritonLIF
-
-    data, vmem, alpha, bias, threshold, options = arguments
-    inputs = NeuronInputs(
-        data, vmem, isyn=None, spikes=None, iahp=None, alpha=alpha, beta=None, bias=bias,
-        threshold=threshold, w_rec=None, w_ahp=None, gamma=None, noise=None,
-    )  # fmt: skip
-    spikes, last, _, _, potentials, *_ = TritonLIF.apply(*inputs, options)
-    return spikes, last, potentials
 
 
 def exp_synapse(

@@ -9,7 +9,7 @@ from lif_cases import assert_gradients_agree
 from snnkit.nn import functional
 from snnkit.nn.backend import BackendError, use_backend
 from snnkit.nn.functional import SpikeGeneration
-from snnkit.nn.kernels import exp_syn_function, launch, lif_neuron_function
+from snnkit.nn.kernels import exp_syn_function, launch, lif_function
 from snnkit.nn.modules import ExpSynTorch, LIFNeuronTorch, LowPass
 from snnkit.nn.surrogates import PeriodicExponential, StepPWL
 
@@ -119,7 +119,7 @@ def test_modules_train_through_the_kernels_and_carry_their_state(name, monkeypat
         launched.append(arguments[1])
         launch.run_kernel(*arguments)
 
-    for function in (exp_syn_function, lif_neuron_function):
+    for function in (exp_syn_function, lif_function):
         monkeypatch.setattr(function, "run_kernel", spy)
     results = []
     for backend in ("auto", "reference"):
@@ -183,7 +183,7 @@ def test_function_transforms_and_integer_events_are_taken(name):
 
 @pytest.mark.parametrize("tau", [0.0, 0.02, [0.01, 0.02, 0.03]])
 def test_low_pass_equals_its_equation_to_the_last_bit(tau):
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="use ExpSynTorch"):
         module = LowPass(3, 1e-3, tau)
     data = torch.randn(20, 4, 3, requires_grad=True)
     outputs, loop = [], torch.zeros(4, 3)

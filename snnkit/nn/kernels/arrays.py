@@ -1,13 +1,17 @@
 """Tensors as arrays for a kernel, and what every autograd node around kernels needs."""
 
+import functools
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from snnkit.nn.lif_types import NeuronInputs
+
 __all__ = [
-    "array_of",
+    "flat",
+    "of_first_events",
     "of_recurrent_weights",
     "own_gradient",
     "spread",
@@ -15,11 +19,14 @@ __all__ = [
 ]
 
 
-def array_of(tensor: Tensor | None, dimensions: int, dtype: np.dtype) -> np.ndarray:
-    """Return the tensor's memory; an empty array for None."""
-    if tensor is None:
-        return np.empty((0,) * dimensions, dtype)
-    return tensor.detach().contiguous().numpy()
+def flat(tensor: Tensor | None, dtype: np.dtype) -> np.ndarray:
+    """Return the numbers of the tensor, in its own memory where they lie in order; none for None."""
+    return _nothing(dtype) if tensor is None else tensor.detach().contiguous().numpy().reshape(-1)
+
+
+@functools.cache
+def _nothing(dtype: np.dtype) -> np.ndarray:
+    return np.empty(0, dtype)
 
 
 def spread(tensor: Tensor, shape: Sequence[int]) -> np.ndarray:
@@ -43,6 +50,15 @@ def summed_over_batch(parts: np.ndarray, shape: torch.Size) -> Tensor:
     padded = (1,) * (value.ndim - len(shape)) + tuple(shape)
     axes = tuple(axis for axis, size in enumerate(padded) if size == 1 and value.shape[axis] != 1)
     return torch.from_numpy(np.add.reduce(value, axis=axes, keepdims=True)).reshape(shape)
+
+
+def of_first_events(inputs: NeuronInputs, dc: Tensor | None, dq: Tensor | None) -> Tensor | None:
+    """Return the gradient of the events before the first step from those of the first isyn and iahp."""
+    found = None if dq is None else dq * inputs.w_ahp
+    if inputs.w_rec is None or dc is None:
+        return found
+    received = dc.flatten(1) @ inputs.w_rec.T
+    return received if found is None else found + received
 
 
 def of_recurrent_weights(first: Tensor, spikes: Tensor, dc: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from snnkit.nn.kernels.arrays import array_of, own_gradient, spread, summed_over_batch
+from snnkit.nn.kernels.arrays import flat, own_gradient, spread, summed_over_batch
 from snnkit.nn.kernels.launch import run_kernel
 from snnkit.nn.kernels.plain_run import gradients_with_graph
 from snnkit.nn.single_state_loops import exp_synapse_reference
@@ -25,10 +25,13 @@ class FusedExpSyn(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, data: Tensor, isyn: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
         """Run the kernel."""
-        values = data.contiguous()
-        currents = torch.empty_like(values, memory_format=torch.contiguous_format)
+        currents = torch.empty_like(data, memory_format=torch.contiguous_format)
         last = isyn.clone(memory_format=torch.contiguous_format)
-        arrays = (values.detach().numpy(), spread(beta, isyn.shape[1:]), last.numpy(), currents.numpy())
+        decays = spread(beta, isyn.shape[1:])
+        arrays = (
+            flat(data, decays.dtype), tuple(data.shape[1:]), decays,
+            flat(last, decays.dtype), flat(currents, decays.dtype),
+        )  # fmt: skip
         run_kernel("exp_syn_kernels", "exp_syn_forward", data.shape, arrays)
         ctx.save_for_backward(data, isyn, beta, currents)
         ctx.set_materialize_grads(False)
@@ -42,13 +45,12 @@ class FusedExpSyn(torch.autograd.Function):
         if torch.is_grad_enabled():
             return gradients_with_graph(exp_synapse_reference, (data, isyn, beta), need, (g_currents, g_last))
         dc = own_gradient(g_last, isyn)
-        dx = torch.empty(data.shape if need_data else (0, 0, 0), dtype=data.dtype)
+        dx = data.new_empty(data.shape if need_data else 0)
         decays = spread(beta, isyn.shape[1:])
-        d_beta = np.zeros(isyn.shape if need_beta else (0, 0), decays.dtype)
-        arrays = (
-            array_of(data, 3, decays.dtype), array_of(isyn, 2, decays.dtype), currents.detach().numpy(),
-            decays, array_of(g_currents, 3, decays.dtype), dc.numpy(), dx.numpy(), d_beta,
-        )  # fmt: skip
+        d_beta = np.empty(isyn.shape if need_beta else 0, decays.dtype)
+        tensors = (data, isyn, currents, g_currents, dc, dx)
+        x, start, course, g, ends, gradient = (flat(tensor, decays.dtype) for tensor in tensors)
+        arrays = (x, tuple(data.shape[1:]), start, course, decays, g, ends, gradient, d_beta.reshape(-1))
         run_kernel("exp_syn_kernels", "exp_syn_backward", data.shape, arrays)
         return (
             dx if need_data else None,

@@ -3,90 +3,129 @@
 Forward ``c[t] = i[t-1] + x[t]``, ``i[t] = beta c[t]``; backward, ``d`` being gradients and ``g`` those from
 outside, ``di = g + dc[t+1]``, ``dbeta += di c``, ``dc = dx = beta di``.
 
-Arrays are C-contiguous and of one float type; an array of size 0 stands for None.
+All arrays are of one float type, C-contiguous and flat: the shapes named here are how their numbers lie. One
+of size 0 stands for None. ``shape`` is ``(T, N)``. Each call does the batch elements ``low ... high - 1``.
+The array ``work`` holds for each block of synapses, as many as a vector has lanes, one plane per state.
 """
 # ruff: noqa: ANN201, ANN202, PLR0917
 # mypy: allow-untyped-defs
 
 import numpy as np
+from numba import njit
 
-from snnkit.nn.kernels import loops
-from snnkit.nn.kernels.loops import OPTIONS, PADDING, compiled, row
+from snnkit.nn.kernels import lif_steps, loops, simd
+from snnkit.nn.kernels.lif_steps import foresee
+from snnkit.nn.kernels.loops import OPTIONS
+from snnkit.nn.kernels.simd import (
+    aligned,
+    all_lanes,
+    first_lanes,
+    lanes_of,
+    load,
+    load_all,
+    multiply_add,
+    splat,
+    store,
+    store_all,
+)
 from snnkit.utilities.compilation import disk_cached
 
 __all__ = ["exp_syn_backward", "exp_syn_forward"]
 
+inlined = njit(forceinline=True, **OPTIONS)
 
-@compiled
-def _leak(x, b, t, beta, isyn, currents):
-    for n in range(isyn.shape[0]):
-        i = (isyn[n] + x[b, t, n]) * beta[n]
-        isyn[n] = i
-        currents[b, t, n] = i
+AHEAD = 8
+"""Steps for which the backward pass has its input fetched: processors foresee only what is read forward."""
+
+PLANES = 3
+STATE, BETA, D_BETA = range(PLANES)
+
+SOURCES = (lif_steps, loops, simd)
 
 
-@disk_cached(OPTIONS, loops)
-def exp_syn_forward(low, high, x, beta, isyn_end, currents):
+@inlined
+def _begin(states, beta, b, count, work, edge):
+    """Set the states of one batch element, and its sums to zero."""
+    lanes = lanes_of(work)
+    for n in range(0, count, lanes):
+        mask, at = first_lanes(work, count - n), edge + n * PLANES
+        store_all(work, at + STATE * lanes, load(states, b * count + n, mask))
+        store_all(work, at + BETA * lanes, load(beta, n, mask))
+        store_all(work, at + D_BETA * lanes, splat(work.dtype.type(0)))
+
+
+@inlined
+def _end(plane, numbers, b, count, work, edge):
+    """Write one plane of a batch element."""
+    lanes = lanes_of(work)
+    for n in range(0, count, lanes):
+        vector = load_all(work, edge + n * PLANES + plane * lanes)
+        store(numbers, b * count + n, vector, first_lanes(work, count - n))
+
+
+@inlined
+def _advance(x, currents, place, work, at, mask):
+    lanes = lanes_of(work)
+    charge = load_all(work, at + STATE * lanes) + load(x, place, mask)
+    isyn = charge * load_all(work, at + BETA * lanes)
+    store_all(work, at + STATE * lanes, isyn)
+    store(currents, place, isyn, mask)
+
+
+@disk_cached(OPTIONS, *SOURCES)
+def exp_syn_forward(low, high, x, shape, beta, isyn_end, currents):
     """Run the synapses.
 
     Args:
         low: first batch element.
         high: the one after the last.
         x: (B, T, N) input.
+        shape: (T, N).
         beta: (N,) decays.
         isyn_end: (B, N) the state, updated in place.
         currents: (B, T, N), written.
     """
-    isyn = np.empty(beta.shape[0], x.dtype)
+    steps, count = shape
+    lanes = lanes_of(x)
+    work = np.empty((count + 2 * lanes) * PLANES, x.dtype)
+    edge, whole = aligned(work), count - count % lanes
+    rest = first_lanes(work, count - whole)
     for b in range(low, high):
-        isyn[:] = isyn_end[b]
-        for t in range(x.shape[1]):
-            _leak(x, b, t, beta, isyn, currents)
-        isyn_end[b] = isyn
+        _begin(isyn_end, beta, b, count, work, edge)
+        for t in range(steps):
+            row = (b * steps + t) * count
+            for n in range(0, whole, lanes):
+                _advance(x, currents, row + n, work, edge + n * PLANES, all_lanes(work))
+            if whole < count:
+                _advance(x, currents, row + whole, work, edge + whole * PLANES, rest)
+        _end(STATE, isyn_end, b, count, work, edge)
 
 
-@compiled
-def _beta_sum(di, x, currents, isyn, b, t, total):
-    if t:
-        for n in range(di.shape[0]):
-            total[n] += di[n] * (currents[b, t - 1, n] + x[b, t, n])
-    else:
-        for n in range(di.shape[0]):
-            total[n] += di[n] * (isyn[b, n] + x[b, t, n])
-
-
-@compiled
-def _charge_adjoint(g, b, t, dc, di):
+@inlined
+def _go_back(x, before, before_at, g, summed, place, work, at, mask, dx):
+    lanes = lanes_of(work)
+    di = load_all(work, at + STATE * lanes)
     if g.size:
-        for n in range(dc.shape[0]):
-            di[n] = g[b, t, n] + dc[n]
-    else:
-        for n in range(dc.shape[0]):
-            di[n] = dc[n]
+        di = di + load(g, place, mask)
+    if summed:
+        charge = load(before, before_at, mask) + load(x, place, mask)
+        total = multiply_add(di, charge, load_all(work, at + D_BETA * lanes))
+        store_all(work, at + D_BETA * lanes, total)
+    dc = di * load_all(work, at + BETA * lanes)
+    store_all(work, at + STATE * lanes, dc)
+    if dx.size:
+        store(dx, place, dc, mask)
 
 
-@compiled
-def _scale(di, beta, dc):
-    for n in range(dc.shape[0]):
-        dc[n] = di[n] * beta[n]
-
-
-@compiled
-def _scale_and_keep(di, beta, b, t, dc, dx):
-    for n in range(dc.shape[0]):
-        d = di[n] * beta[n]
-        dc[n] = d
-        dx[b, t, n] = d
-
-
-@disk_cached(OPTIONS, loops)
-def exp_syn_backward(low, high, x, isyn, currents, beta, g, dc_ends, dx, d_beta):
+@disk_cached(OPTIONS, *SOURCES)
+def exp_syn_backward(low, high, x, shape, isyn, currents, beta, g, dc_ends, dx, d_beta):
     """Run the adjoint recursion.
 
     Args:
         low: first batch element.
         high: the one after the last.
         x: (B, T, N) input, read if ``d_beta`` is not empty.
+        shape: (T, N).
         isyn: (B, N) before the first step.
         currents: (B, T, N) as the forward pass wrote them.
         beta: (N,).
@@ -95,19 +134,26 @@ def exp_syn_backward(low, high, x, isyn, currents, beta, g, dc_ends, dx, d_beta)
         dx: (B, T, N) gradient of the input, written unless empty.
         d_beta: (B, N), written unless empty.
     """
-    work = np.empty((3, beta.shape[0] + PADDING), currents.dtype)
-    di, dc, total = row(work, 0), row(work, 1), row(work, 2)
+    steps, count = shape
+    lanes, summed = lanes_of(x), d_beta.size > 0
+    work = np.empty((count + 2 * lanes) * PLANES, x.dtype)
+    edge, whole = aligned(work), count - count % lanes
+    rest = first_lanes(work, count - whole)
     for b in range(low, high):
-        dc[:] = dc_ends[b]
-        total[:] = 0
-        for t in range(currents.shape[1] - 1, -1, -1):
-            _charge_adjoint(g, b, t, dc, di)
-            if d_beta.size:
-                _beta_sum(di, x, currents, isyn, b, t, total)
-            if dx.size:
-                _scale_and_keep(di, beta, b, t, dc, dx)
-            else:
-                _scale(di, beta, dc)
-        dc_ends[b] = dc
-        if d_beta.size:
-            d_beta[b] = total
+        _begin(dc_ends, beta, b, count, work, edge)
+        for t in range(steps - 1, -1, -1):
+            row = (b * steps + t) * count
+            foresee(g, row - AHEAD * count, count)
+            if summed:
+                foresee(x, row - AHEAD * count, count)
+                foresee(currents, row - (AHEAD + 1) * count, count)
+            before, at = (currents, row - count) if t else (isyn, b * count)
+            for n in range(0, whole, lanes):
+                place = edge + n * PLANES
+                _go_back(x, before, at + n, g, summed, row + n, work, place, all_lanes(work), dx)
+            if whole < count:
+                place = edge + whole * PLANES
+                _go_back(x, before, at + whole, g, summed, row + whole, work, place, rest, dx)
+        _end(STATE, dc_ends, b, count, work, edge)
+        if summed:
+            _end(D_BETA, d_beta, b, count, work, edge)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from snnkit.nn.kernels.arrays import (
-    array_of,
+    flat,
+    of_first_events,
     of_recurrent_weights,
     own_gradient,
     spread,
@@ -20,7 +21,7 @@ from snnkit.nn.surrogates import PeriodicExponential
 
 __all__ = ["FusedLIF", "LIFOptions"]
 
-SUMMED = ("alpha", "bias", "threshold")
+SUMMED = ("alpha", "bias", "threshold", "w_ahp", "gamma")
 """The constants with one number for each neuron, in the kernel's order of their sums."""
 
 
@@ -31,7 +32,7 @@ class LIFOptions(NamedTuple):
         surrogate: StepPWL or PeriodicExponential.
         window: width of the surrogate.
         max_spikes: most events of a neuron in one step.
-        record: return potentials and charges.
+        record: return potentials, charges and currents of adaptation.
         train: a backward pass may follow.
     """
 
@@ -43,15 +44,15 @@ class LIFOptions(NamedTuple):
 
 
 class FusedLIF(torch.autograd.Function):
-    """Leaky integrate-and-fire neurons over ``(B, T)`` steps.
+    """Leaky integrate-and-fire neurons over ``(B, T)`` steps, with synapses and adaptation or without.
 
-    ``apply`` takes the tensors of :class:`NeuronInputs`, of which w_rec and noise may be None and those of
-    adaptation are, and options.
-
-    It returns spikes ``(B, T, N)``, the last vmem and isyn, None, and, to be recorded, potentials before
-    reset ``(B, T, N)`` and charges before their leak ``(B, T, N, S)``, else None for those two, and None.
-    Gradients may flow into all of them. Kept for the backward pass are the inputs, vmem and isyn of one step
-    in ``SPAN``, and the spikes if there is recurrence; all else is computed anew.
+    ``apply`` takes the tensors of :class:`NeuronInputs` and options; isyn, beta and spikes are None together
+    for neurons without synapses, as are iahp, w_ahp and gamma for those without adaptation. It returns spikes
+    ``(B, T, N)``, the last vmem, isyn and iahp, and, to be recorded, potentials before reset ``(B, T, N)``,
+    charges before their leak ``(B, T, N, S)`` and iahp ``(B, T, N)``; None for what is not recorded and for
+    what the neurons don't have. Gradients may flow into all of them. Kept for the backward pass are the
+    inputs, the states of one step in ``SPAN``, and the spikes if there is recurrence; all else is computed
+    anew.
     """
 
     @staticmethod
@@ -59,55 +60,64 @@ class FusedLIF(torch.autograd.Function):
         """Run the kernel."""
         inputs, options = NeuronInputs._make(arguments[:-1]), arguments[-1]
         data, constants = inputs.data, _constants(inputs)
-        dtype, (batch, steps, channels) = constants[0].dtype, data.shape
-        neurons, synapses = inputs.isyn.shape[1:]
+        dtype, (batch, steps, _) = constants[0].dtype, data.shape
+        neurons, synapses = _layout(inputs)
+        adapts = inputs.iahp is not None
         spikes = data.new_empty(batch, steps, neurons)
-        potentials = data.new_empty(spikes.shape if options.record else 0)
-        charges = data.new_empty(data.shape if options.record else 0)
+        courses = (
+            data.new_empty(spikes.shape) if options.record else None,
+            data.new_empty(batch, steps, neurons, synapses) if options.record and synapses else None,
+            data.new_empty(spikes.shape) if options.record and adapts else None,
+        )
         marks = -(-steps // SPAN) if options.train else 0
-        kept = (data.new_empty(batch, marks, neurons), data.new_empty(batch, marks, channels))
-        vmem = inputs.vmem.clone(memory_format=torch.contiguous_format)
-        isyn = inputs.isyn.clone(memory_format=torch.contiguous_format)
+        widths = (neurons, neurons * synapses, neurons * adapts, neurons * adapts)
+        kept = [data.new_empty(batch, marks, width) for width in widths]
+        last = [
+            None if state is None else state.clone(memory_format=torch.contiguous_format)
+            for state in (inputs.vmem, inputs.isyn, inputs.iahp)
+        ]
         arrays = (
-            _flat(data, dtype), (steps, neurons, synapses), _flat(inputs.noise, dtype),
-            _flat(inputs.spikes, dtype), *constants, dtype.type(options.max_spikes),
-            *(_flat(tensor, dtype) for tensor in (vmem, isyn, spikes, potentials, charges, *kept)),
+            flat(data, dtype), (steps, neurons, synapses), (1,) * adapts, flat(inputs.noise, dtype),
+            flat(inputs.spikes, dtype), *constants, dtype.type(options.max_spikes),
+            *(flat(tensor, dtype) for tensor in (*last, spikes, *courses, *kept)),
         )  # fmt: skip
         run_kernel("lif_kernels", "lif_forward", _division(inputs), arrays)
         ctx.options = options
         if options.train:
             ctx.save_for_backward(*inputs, *kept, None if inputs.w_rec is None else spikes)
             ctx.set_materialize_grads(False)
-        if not options.record:
-            return spikes, vmem, isyn, None, None, None, None
-        return spikes, vmem, isyn, None, potentials, charges.view(batch, steps, neurons, synapses), None
+        return spikes, *last, *courses
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Run the adjoint kernel; with ``create_graph``, torch's operations."""
-        *tensors, vmem_marks, isyn_marks, spikes = ctx.saved_tensors
-        inputs = NeuronInputs._make(tensors)
+        *tensors, spikes = ctx.saved_tensors
+        inputs, marks = NeuronInputs._make(tensors[: len(NeuronInputs._fields)]), tensors[-4:]
         need = NeuronInputs._make(ctx.needs_input_grad[:-1])
         if torch.is_grad_enabled():
             # Imported here as it builds on the functions that use this node.
             from snnkit.nn.kernels.plain_run import gradients_with_graph, plain_run
 
             return (*gradients_with_graph(plain_run(ctx.options), inputs, need, gradients), None)
-        kept = (spikes, vmem_marks, isyn_marks)
-        return (*_gradients(inputs, need, ctx.options, kept, gradients), None)
+        return (*_gradients(inputs, need, ctx.options, (spikes, *marks), gradients), None)
 
 
-def _flat(tensor: Tensor | None, dtype: np.dtype) -> np.ndarray:
-    """Return the numbers of the tensor, in its own memory where they lie in order; none for None."""
-    return array_of(tensor, 1, dtype).reshape(-1)
+def _layout(inputs: NeuronInputs) -> tuple[int, int]:
+    """Return how many neurons there are, and synapses of each."""
+    return inputs.vmem.shape[1], 0 if inputs.isyn is None else inputs.isyn.shape[2]
 
 
 def _constants(inputs: NeuronInputs) -> tuple[np.ndarray, ...]:
-    """Return alpha, beta, bias, threshold, one number for each neuron or channel, and w_rec."""
-    layout = inputs.isyn.shape[1:]
-    alpha, bias, threshold = (spread(getattr(inputs, name), layout[:1]) for name in SUMMED)
-    beta = spread(inputs.beta, layout).reshape(-1)
-    return alpha, beta, bias, threshold, _flat(inputs.w_rec, beta.dtype)
+    """Return the constants in the kernels' order, one number for each neuron or channel, and w_rec."""
+    neurons, synapses = _layout(inputs)
+    alpha, bias, threshold = (spread(getattr(inputs, name), (neurons,)) for name in SUMMED[:3])
+    dtype = alpha.dtype
+    beta = spread(inputs.beta, (neurons, synapses)).reshape(-1) if synapses else np.empty(0, dtype)
+    w_ahp, gamma = (
+        np.empty(0, dtype) if tensor is None else spread(tensor, (neurons,))
+        for tensor in (inputs.w_ahp, inputs.gamma)
+    )
+    return alpha, beta, bias, threshold, flat(inputs.w_rec, dtype), w_ahp, gamma
 
 
 def _division(inputs: NeuronInputs) -> tuple[int, int, int]:
@@ -126,29 +136,31 @@ def _gradients(
 ) -> NeuronInputs:
     constants = _constants(inputs)
     dtype, (batch, steps, channels) = constants[0].dtype, inputs.data.shape
-    g_spikes, g_vmem, g_isyn, _, g_potentials, g_charges, _ = gradients
-    dv, dc = own_gradient(g_vmem, inputs.vmem), own_gradient(g_isyn, inputs.isyn)
-    dx = torch.empty(inputs.data.shape if need.data or need.w_rec else 0, dtype=dv.dtype)
-    du = torch.empty((batch, steps, dv.shape[1]) if need.noise else 0, dtype=dv.dtype)
-    sums = np.empty((3, *dv.shape) if any(getattr(need, name) for name in SUMMED) else 0, dtype)
+    g_spikes, g_vmem, g_isyn, g_iahp, *g_courses = gradients
+    pairs = ((g_vmem, inputs.vmem), (g_isyn, inputs.isyn), (g_iahp, inputs.iahp))
+    dv, dc, dq = (None if state is None else own_gradient(g, state) for g, state in pairs)
+    summed = [name for name in SUMMED if getattr(need, name)]
+    dx = inputs.data.new_empty(inputs.data.shape if need.data or need.w_rec else 0)
+    du = dx.new_empty((batch, steps, inputs.vmem.shape[1]) if need.noise else 0)
+    sums = np.empty((len(SUMMED), *inputs.vmem.shape) if summed else 0, dtype)
     d_beta = np.empty((batch, channels) if need.beta else 0, dtype)
     arrays = (
-        _flat(inputs.data, dtype), (steps, *dc.shape[1:]), _flat(inputs.noise, dtype),
-        _flat(inputs.spikes, dtype), *constants, dtype.type(options.max_spikes),
+        flat(inputs.data, dtype), (steps, *_layout(inputs)), (1,) * (dq is not None),
+        flat(inputs.noise, dtype), flat(inputs.spikes, dtype), *constants, dtype.type(options.max_spikes),
         dtype.type(options.window), options.surrogate is PeriodicExponential,
-        *(_flat(tensor, dtype) for tensor in (*kept, g_spikes, g_potentials, g_charges)),
-        *(_flat(tensor, dtype) for tensor in (dv, dc, dx, du)), sums.reshape(-1), d_beta.reshape(-1),
+        *(flat(tensor, dtype) for tensor in (*kept, g_spikes, *g_courses)),
+        *(flat(tensor, dtype) for tensor in (dv, dc, dq, dx, du)), sums.reshape(-1), d_beta.reshape(-1),
     )  # fmt: skip
     run_kernel("lif_kernels", "lif_backward", _division(inputs), arrays)
-    found = dict.fromkeys(NeuronInputs._fields)
-    for k, name in enumerate(SUMMED):
-        if getattr(need, name):
-            found[name] = summed_over_batch(sums[k], getattr(inputs, name).shape)
+    found: dict[str, Tensor | None] = dict.fromkeys(NeuronInputs._fields)
+    for name in summed:
+        found[name] = summed_over_batch(sums[SUMMED.index(name)], getattr(inputs, name).shape)
     if need.beta:
         found["beta"] = summed_over_batch(d_beta.reshape(inputs.isyn.shape), inputs.beta.shape)
-    found |= {"data": dx if need.data else None, "vmem": dv, "isyn": dc, "noise": du if need.noise else None}
-    if inputs.w_rec is not None and need.spikes:
-        found["spikes"] = dc.reshape(batch, channels) @ inputs.w_rec.T
+    found |= {"vmem": dv, "isyn": dc, "iahp": dq}
+    found |= {"data": dx if need.data else None, "noise": du if need.noise else None}
+    if need.spikes:
+        found["spikes"] = of_first_events(inputs, dc, dq)
     if kept[0] is not None and need.w_rec:
         found["w_rec"] = of_recurrent_weights(inputs.spikes, kept[0], dx)
     return NeuronInputs(**found)

@@ -3,7 +3,7 @@
 Each loop touches few arrays: the compiler must check that none of them overlap before it can use vector
 instructions. Constants have the type of the arrays, as Numba would widen to float64 otherwise.
 """
-# ruff: noqa: ANN201, ANN202, PLR0917
+# ruff: noqa: ANN201, ANN202
 # mypy: allow-untyped-defs
 
 import math
@@ -17,15 +17,9 @@ from numba.extending import intrinsic, overload
 __all__ = [
     "OPTIONS",
     "PADDING",
-    "add_up",
-    "charge",
     "compiled",
-    "deliver",
-    "fire",
     "gather",
     "row",
-    "slopes_exp",
-    "slopes_step",
 ]
 
 PADDING = 16
@@ -37,24 +31,6 @@ compiled = njit(**OPTIONS)
 
 
 @compiled
-def charge(x, b, t, isyn, beta):
-    """``isyn = (isyn + x) * beta``."""
-    for j in range(isyn.shape[0]):
-        isyn[j] = (isyn[j] + x[b, t, j]) * beta[j]
-
-
-@compiled
-def deliver(events, b, w_rec, received):
-    """Write ``events @ w_rec`` to ``received``, over the neurons with events in ascending order."""
-    received[:] = 0
-    for m in range(events.shape[1]):
-        n = events[b, m]
-        if n != 0:
-            for j in range(received.shape[0]):
-                received[j] += n * w_rec[m, j]
-
-
-@compiled
 def row(work, k):
     """Return row ``k`` of an array for working.
 
@@ -62,58 +38,6 @@ def row(work, k):
     they push each other out of the cache.
     """
     return work[k, : work.shape[1] - PADDING]
-
-
-@compiled
-def add_up(isyn, synapses, total):
-    """Write the sum of each neuron's synaptic currents, in ascending order, to ``total``."""
-    if synapses == 1:
-        for n in range(total.shape[0]):
-            total[n] = isyn[n]
-    elif synapses == 2:
-        for n in range(total.shape[0]):
-            total[n] = isyn[2 * n] + isyn[2 * n + 1]
-    else:
-        for n in range(total.shape[0]):
-            current = isyn[n * synapses]
-            for k in range(n * synapses + 1, (n + 1) * synapses):
-                current += isyn[k]
-            total[n] = current
-
-
-@compiled
-def fire(vmem, b, t, threshold, cap, spikes):
-    """Emit ``min(floor(vmem / threshold), cap)`` events, none below 0, and reset. NaN stays NaN."""
-    zero = vmem.dtype.type(0)
-    for n in range(vmem.shape[0]):
-        count = np.floor(vmem[n] / threshold[n])
-        count = zero if count < zero else count
-        count = cap if count > cap else count
-        spikes[b, t, n] = count
-        vmem[n] -= count * threshold[n]
-
-
-@compiled
-def slopes_step(potential, b, t, threshold, window, slopes):
-    """Write the surrogate slopes of StepPWL."""
-    zero, one = potential.dtype.type(0), potential.dtype.type(1)
-    for n in range(slopes.shape[0]):
-        slopes[n] = (one if potential[b, t, n] >= threshold[n] - window else zero) / threshold[n]
-
-
-@compiled
-def slopes_exp(potential, b, t, threshold, window, cap, slopes):
-    """Write the surrogate slopes of PeriodicExponential."""
-    one, two = potential.dtype.type(1), potential.dtype.type(2)
-    last = cap - one
-    for n in range(slopes.shape[0]):
-        u, th = potential[b, t, n], threshold[n]
-        half = th / two
-        shifted = u - half
-        periods = np.floor(shifted / th)
-        periods = last if periods > last else periods
-        folded = shifted if u < th else shifted - periods * th
-        slopes[n] = _exp_of_negative(-abs(folded - half) / window) / th
 
 
 @compiled

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnkit.nn.kernels.arrays import of_recurrent_weights
+from snnkit.nn.kernels.arrays import of_first_events, of_recurrent_weights
 from snnkit.nn.kernels.lif_function import LIFOptions
 from snnkit.nn.kernels.plain_run import gradients_with_graph, plain_run
 from snnkit.nn.kernels.triton_launch import Blocks, launch
@@ -166,7 +166,7 @@ def _gradients(
         data=dx if need.data else None,
         vmem=dv,
         isyn=dc,
-        spikes=_of_first_events(inputs, dc, dq) if need.spikes else None,
+        spikes=of_first_events(inputs, dc, dq) if need.spikes else None,
         iahp=dq,
         **found,
         w_rec=of_recurrent_weights(inputs.spikes, spikes, dx) if need.w_rec else None,
@@ -195,9 +195,7 @@ def _recovered_charges(inputs: NeuronInputs, beta: Tensor) -> Tensor:
     return charges
 
 
-def _recovered_adaptation(
-    inputs: NeuronInputs, constants: dict[str, Any], spikes: Tensor
-) -> Tensor:
+def _recovered_adaptation(inputs: NeuronInputs, constants: dict[str, Any], spikes: Tensor) -> Tensor:
     """Return the charges of the adaptation, ``(B, T, N)``."""
     before = torch.cat([inputs.spikes.detach()[:, None], spikes[:, :-1]], 1) * constants["w_ahp"]
     charges = torch.empty_like(before)
@@ -213,12 +211,3 @@ def _sum_up(data: Tensor, decay: Tensor, start: Tensor, charges: Tensor) -> None
         KEEP_CHARGES=True, KEEP_CURRENTS=False, BLOCK=blocks.neurons, STAGES=blocks.stages,
         warps=blocks.warps,
     )  # fmt: skip
-
-
-def _of_first_events(inputs: NeuronInputs, dc: Tensor | None, dq: Tensor | None) -> Tensor | None:
-    """Return the gradient of the events before the first step from those of isyn and iahp."""
-    found = None if dq is None else dq * inputs.w_ahp
-    if inputs.w_rec is None or dc is None:
-        return found
-    received = dc.flatten(1) @ inputs.w_rec.T
-    return received if found is None else found + received

@@ -1,6 +1,6 @@
 """The kernels of spiking neurons for CUDA devices; importing this imports Triton.
 
-Equations: :mod:`snnkit.nn.lif_sequence`, with adaptation those of :mod:`.alif_kernels`. A program runs one
+Equations: :mod:`snnkit.nn.lif_sequence`, for adaptation those of :mod:`.lif_kernels`. A program runs one
 batch element's block of neurons through all steps; its states stay in registers. Neurons that feed back must
 share a program, as programs cannot wait for each other: with recurrence the block is the whole population,
 and events (forward) and gradients (backward) pass from step to step through memory, behind a barrier.
