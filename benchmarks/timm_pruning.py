@@ -54,12 +54,21 @@ def main() -> None:
         return
     torch.set_num_threads(1)
     models = index(options.index)
-    chosen = models if options.all or options.names else one_per_file(models)
+    chosen = in_turns(models) if options.all or options.names else one_per_file(models)
     if options.execute:
         chosen = [m for m in chosen if m.parameters <= _LARGEST and m.size <= _WIDEST]
     if options.names:
         chosen = [model for model in models if model.name in options.names]
     run(chosen, executed if options.execute else analysed, options.out)
+
+
+def in_turns(models: Iterable[TimmModel]) -> list[TimmModel]:
+    """Return the smallest of each file, then the second, and so on: a run cut short is a fair sample."""
+    by_file: dict[str, list[TimmModel]] = {}
+    for model in models:
+        by_file.setdefault(model.file, []).append(model)
+    turns = [(turn, model) for names in by_file.values() for turn, model in enumerate(names)]
+    return [model for _, model in sorted(turns, key=lambda entry: entry[0])]
 
 
 def run(models: Iterable[TimmModel], measure: Any, out: Path | None) -> None:

@@ -100,6 +100,7 @@ class Concat:
 Axis = Union[Atom, Product, Concat]  # noqa: UP007 - the classes above name it in strings
 
 UNIT = Product(())
+_EMPTY = Concat(())
 
 
 def size(axis: Axis) -> int:
@@ -109,7 +110,7 @@ def size(axis: Axis) -> int:
 
 def fresh(n: int) -> Axis:
     """Return an axis about which nothing is known yet."""
-    return UNIT if n == 1 else Atom(n)
+    return Atom(n) if n > 1 else UNIT if n else _EMPTY
 
 
 def fresh_frozen(n: int, reasons: Iterable[Reason]) -> Axis:

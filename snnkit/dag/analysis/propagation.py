@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from snnkit.dag.analysis.axes import UNIT, Atom, Axis, Reason, fresh, fresh_frozen, is_frozen, leaves
+from snnkit.dag.analysis.axes import Atom, Axis, Reason, fresh, fresh_frozen, is_frozen, leaves
 from snnkit.dag.analysis.module_rules import module_rule_of
 from snnkit.dag.analysis.tape import Operation, Tape, Value
 from snnkit.dag.analysis.unification import freeze, soften, unify
@@ -114,8 +114,9 @@ class Propagation:
         from snnkit.dag.analysis.rules import find
 
         for op in self.tape.operations:
-            if any(0 in value.shape for value in (*op.inputs, *op.outputs)):
-                results = self._barrier(op, "the operation has a tensor without elements")
+            if op.outputs and all(0 in value.shape for value in op.outputs):
+                # Nothing to tie but what it is joined with later.
+                results = [tuple(fresh(n) for n in value.shape) for value in op.outputs]
             else:
                 module_rule = None if hasattr(op.target, "_schema") else module_rule_of(op.target)
                 rule = module_rule.axes if module_rule else find(op)
@@ -161,7 +162,7 @@ def _axes_of_given(value: Value) -> Axes:
     if value.kind == "constant":
         text = "a tensor that is neither parameter nor buffer"
         return tuple(fresh_frozen(n, [Reason(text)]) for n in value.shape)
-    return tuple(fresh(n) if n else UNIT for n in value.shape)
+    return tuple(fresh(n) for n in value.shape)
 
 
 def propagate(tape: Tape) -> Propagation:

@@ -59,7 +59,7 @@ def coupling_of_tape(tape: Tape) -> Coupling:
         for atom, member in _members_of(value, propagation, summed):
             members.setdefault(atom, []).append(member)
     crossed = _crossed(tape, propagation)
-    kinds = _kinds(propagation)
+    kinds, bare = _kinds(propagation), _summed_without_weights(propagation)
     groups = tuple(
         Group(
             index=index,
@@ -70,6 +70,7 @@ def coupling_of_tape(tape: Tape) -> Coupling:
             crossed=tuple(crossed.get(atom, ())),
             atom=atom,
             kind=kinds.get(atom, "channels"),
+            only_read_by_weights=atom not in bare,
         )
         for index, (atom, found) in enumerate(members.items())
     )
@@ -126,6 +127,16 @@ def _kinds(p: Propagation) -> dict[Atom, str]:
             if heads:
                 kinds |= dict.fromkeys(leaves(contraction.axis), "head channels")
     return kinds
+
+
+def _summed_without_weights(p: Propagation) -> set[Atom]:
+    behind = _weights_behind(p)
+    return {
+        atom
+        for contraction in p.contractions
+        if all(value.index not in behind for value, _ in contraction.operands)
+        for atom in leaves(contraction.axis)
+    }
 
 
 def _weights_behind(p: Propagation) -> dict[int, frozenset[Value]]:

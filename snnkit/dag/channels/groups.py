@@ -60,6 +60,8 @@ class Group:
         frozen: Why no channel may be dropped or moved; empty if they may.
         soft: Why dropping a channel is not the same as setting its weights to zero; empty if it is.
         crossed: The operations whose results have the channels.
+        only_read_by_weights: Whether every sum over the channels multiplies them by weights. Else, as over
+            the channels of queries and keys, only zero activations make a channel disappear.
         kind: ``channels``; ``heads`` of an attention, ``head channels`` within each head, or ``groups`` of a
         convolution or normalisation.
     """
@@ -72,6 +74,7 @@ class Group:
     crossed: tuple[Operation, ...]
     atom: Atom
     kind: str = "channels"
+    only_read_by_weights: bool = True
 
     @property
     def prunable(self) -> bool:

@@ -11,7 +11,7 @@ from snnkit.dag.pruning.costs import COSTS, CostModel
 from snnkit.dag.pruning.importance import Scores
 from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 
-__all__ = ["Plan", "choose"]
+__all__ = ["Keep", "Plan", "choose", "eligible"]
 
 _RANKINGS = ("local", "global")
 _NORMALISERS = ("mean", "max", "none")
@@ -36,8 +36,10 @@ class Plan:
         block_size: Remaining channels are a multiple of this, as far as the group has so many.
         max_ratio: No group loses more than this share.
         kinds: Kinds of groups to prune, of ``channels``, ``heads``, ``head channels``, ``groups``.
-        soft: Whether channels may be dropped where that differs from setting weights to zero (norms over
-        them). ignore: Names of parameters whose groups are left alone.
+        soft: Whether channels may be dropped where that differs from setting weights to zero, as it does
+            where a norm runs over them.
+        ignore: Names of parameters whose groups are left alone.
+        only: Names of parameters; then only their groups are pruned.
 
     Raises:
         ConfigurationError: unknown names, shares outside of 0 to 1, ratio and budget together or neither.
@@ -53,6 +55,7 @@ class Plan:
     kinds: tuple[str, ...] = _KINDS
     soft: bool = False
     ignore: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = [
@@ -92,8 +95,7 @@ def choose(plan: Plan, coupling: Coupling, scores: Scores, cost_model: CostModel
         ConfigurationError: the budget cannot be met; a named parameter has no prunable group.
     """
     own = {group: ratio for name, ratio in plan.ratios.items() for group in _groups_named(coupling, name)}
-    ignored = {group for name in plan.ignore for group in _groups_named(coupling, name)}
-    free = [g for g in scores if g not in ignored and g.kind in plan.kinds and (plan.soft or g.exact)]
+    free = [group for group in eligible(plan, coupling) if group in scores]
     fixed = {group: _count(plan, group, group.size * (1 - own[group])) for group in free if group in own}
     free = [group for group in free if group not in own]
     ranker = _Ranker(plan, free, scores)
@@ -102,6 +104,20 @@ def choose(plan: Plan, coupling: Coupling, scores: Scores, cost_model: CostModel
     else:
         counts = {**ranker.counts(plan.ratio or 0.0), **fixed}
     return {group: _strongest(scores[group], count) for group, count in counts.items() if count < group.size}
+
+
+def eligible(plan: Plan, coupling: Coupling) -> list[Group]:
+    """Return the groups that a plan lets be pruned."""
+    ignored = {group for name in plan.ignore for group in _groups_named(coupling, name)}
+    wanted = {group for name in plan.only for group in _groups_named(coupling, name)}
+    return [
+        group
+        for group in coupling.prunable
+        if group.kind in plan.kinds
+        and group not in ignored
+        and (plan.soft or group.exact)
+        and (not plan.only or group in wanted)
+    ]
 
 
 def _groups_named(coupling: Coupling, name: str) -> tuple[Group, ...]:

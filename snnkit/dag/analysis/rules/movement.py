@@ -98,7 +98,7 @@ def _joined_flow(op: Operation, query: Query) -> bool:
 
 @rule("cat", "concat", "concatenate", flow=_joined_flow)
 def _joined(op: Operation, p: Propagation) -> list[Axes]:
-    values = [value for value in values_in(op.argument("tensors")) if value.shape != (0,)]
+    values = [value for value in values_in(op.argument("tensors")) if 0 not in value.shape]
     dim = _dim(op, values[0])
     first = p.of(values[0])
     for value in values[1:]:
