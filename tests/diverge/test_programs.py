@@ -48,7 +48,7 @@ def alter(spec: Specification, name: str, rng: np.random.Generator) -> tuple[Spe
     place = tuple(int(rng.integers(size)) for size in values.shape)
     step = {"dash": 1, "thre": 40, "bias": 7}.get(name[:4], 45)
     values[place] = (
-        values[place] + step if values[place] <= 100 or name == "threshold" else values[place] - step
+        values[place] + step if values[place] <= 80 or name == "threshold" else values[place] - step
     )
     return dataclasses.replace(spec, **{name: values}), place
 
