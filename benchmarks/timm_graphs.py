@@ -1,96 +1,65 @@
 """Capture the models of timm as graphs, and say how many, how exactly and how fast.
 
-    python benchmarks/timm_graphs.py --per-file --json timm.json
-    python benchmarks/timm_graphs.py --json timm.json            # all of them; goes on where it stopped
+    python benchmarks/timm_graphs.py --json graphs.json             # one model of each architecture file
+    python benchmarks/timm_graphs.py --all --json graphs.json       # all of them; goes on where it stopped
 
-Needs timm (``pip install --no-deps timm``, and pyyaml, huggingface_hub, safetensors). timm imports
-torchvision, whose compiled part is not built for CPU-only torch; of the models none computes anything
-with it. So this script puts a stand-in in its place: packages whose names can be imported, and that raise
-if something calls them.
+How timm is installed without torchvision is said in timm_models.py.
 
-Each model is captured twice. On the meta device, which holds shapes but no numbers, for the time: that of
-the whole capture, checks against the model included, less one forward. And, up to ``--max-parameters``,
-with random numbers in all parameters and buffers, for the outputs: capture itself compares graph and model
-on two batches, and accepts no difference in a single bit.
+Each model is captured twice. On the meta device, which holds shapes but no numbers, for the time of the
+capture less that of one forward; the runs with which it then compares graph and model are counted apart. And,
+up to ``--max-parameters``, with random numbers in all parameters and buffers: there capture itself compares
+the outputs of graph and model, on two batches, and accepts no difference in a single bit. Seconds are those
+of one processor core.
 """
 
 import argparse
-import importlib.abc
-import importlib.machinery
 import json
 import signal
 import statistics
-import sys
 import time
-import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from timm_models import TimmModel, create, example_input, index, one_per_file
 from torch import nn
 
 from snnkit.dag import DagModule, build_from_unstructured_module
+from snnkit.dag.capture.verification import Reference
 
-BATCH = 2
-SECONDS = 120
-
-
-class _Anything(type):
-    """A class of which every attribute exists, such as the members of an enumeration."""
-
-    def __getattr__(cls, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
-        return f"{cls.__name__}.{name}"
+SECONDS = 180
 
 
-class _StandIn(types.ModuleType):
-    """A module of which every name exists; classes can be derived from and compared with, not called."""
+class Checks:
+    """The time that capture spends on running graph and model for comparison."""
 
-    def __getattr__(self, name: str) -> Any:
-        if name.startswith("__"):
-            raise AttributeError(name)
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._depth = 0
 
-        def refuse(*args: Any, **kwargs: Any) -> None:
-            raise RuntimeError(f"{self.__name__}.{name} is not there: only a stand-in for torchvision is.")
+    def timed(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            start = time.process_time()
+            self._depth += 1
+            try:
+                return method(*args, **kwargs)
+            finally:
+                self._depth -= 1
+                if not self._depth:
+                    self.seconds += time.process_time() - start
 
-        value = _Anything(name, (), {"__init__": refuse}) if name[:1].isupper() else refuse
-        setattr(self, name, value)
-        return value
+        return call
 
-
-class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds torchvision and everything in it."""
-
-    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
-        if fullname.split(".", maxsplit=1)[0] != "torchvision":
-            return None
-        return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
-
-    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        return _StandIn(spec.name)
-
-    def exec_module(self, module: types.ModuleType) -> None:
-        module.__version__ = "0.0"  # type: ignore[attr-defined]
-
-
-def import_timm() -> Any:
-    """Import timm, with the stand-in if there is no torchvision."""
-    try:
-        import torchvision  # noqa: F401
-    except (ImportError, RuntimeError, OSError):
-        for name in [name for name in sys.modules if name.split(".")[0] == "torchvision"]:
-            del sys.modules[name]
-        sys.meta_path.insert(0, _Finder())
-    import timm
-
-    return timm
-
-
-def make(timm: Any, name: str, device: str) -> tuple[nn.Module, tuple[int, ...]]:
-    with torch.device(device):
-        model = timm.create_model(name).eval()
-    return model, tuple(model.pretrained_cfg["input_size"])
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        run, verify = Reference.run, Reference.verify
+        Reference.run, Reference.verify = self.timed(run), self.timed(verify)  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            Reference.run, Reference.verify = run, verify  # type: ignore[method-assign]
 
 
 def fill(model: nn.Module) -> None:
@@ -107,124 +76,124 @@ def fill(model: nn.Module) -> None:
                 buffer.uniform_(0.5, 1.5, generator=generator)
 
 
-def seconds(action: Any) -> tuple[float, Any]:
+def seconds(action: Callable[[], Any]) -> tuple[float, Any]:
     start = time.process_time()
     result = action()
     return time.process_time() - start, result
 
 
-def measure(timm: Any, name: str, max_parameters: float) -> dict[str, Any]:
+def measure(entry: TimmModel, max_parameters: float) -> dict[str, Any]:
     """Capture one model; return what came of it."""
-    model, size = make(timm, name, "meta")
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    example = torch.zeros(BATCH, *size, device="meta")
+    model = create(entry.name)
+    example = example_input(model)
     with torch.no_grad():
         forward = min(seconds(lambda: model(example))[0] for _ in range(2))
-    elapsed, graph = seconds(lambda: build_from_unstructured_module(model, (example,)))
-    free = [0 in spec.free for spec in graph.signature.tensors()]
+    checks = Checks()
+    with checks.watched():
+        elapsed, graph = seconds(lambda: build_from_unstructured_module(model, (example,)))
+    signature = graph.signature
     result = {
-        "parameters": parameters,
+        "file": entry.file,
+        "parameters": entry.parameters,
         "forward": forward,
-        "beyond": elapsed - forward,
+        "beyond": elapsed - checks.seconds - forward,
+        "checks": checks.seconds,
         "vertices": sum(1 for _ in graph.traverse_paths()),
-        "free batch": all(free),
+        "free batch": all(0 in spec.free for spec in signature.tensors()),
+        "both modes": signature.training is None,
         "equal": None,
     }
-    if parameters <= max_parameters:
-        result["equal"] = check_bits(timm, name, size)
+    if entry.parameters <= max_parameters:
+        del model, graph
+        result["equal"] = is_equal_to_the_bit(entry)
     return result
 
 
-def check_bits(timm: Any, name: str, size: tuple[int, ...]) -> bool:
-    model, _ = make(timm, name, "cpu")
+def is_equal_to_the_bit(entry: TimmModel) -> bool:
+    """Capture a model with numbers: capture raises unless graph and model return the same bits."""
+    model = create(entry.name, "cpu")
     fill(model)
-    example = torch.randn(BATCH, *size, generator=torch.Generator().manual_seed(1))
-    graph = build_from_unstructured_module(model, (example,))
-    return isinstance(graph, DagModule)
+    shape = example_input(model).shape
+    example = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    return isinstance(build_from_unstructured_module(model, (example,)), DagModule)
 
 
-def guarded(timm: Any, name: str, max_parameters: float) -> dict[str, Any]:
+def guarded(entry: TimmModel, max_parameters: float) -> dict[str, Any]:
     def give_up(*_: Any) -> None:
         raise TimeoutError(f"more than {SECONDS} s")
 
     signal.signal(signal.SIGALRM, give_up)
     signal.alarm(SECONDS)
     try:
-        return measure(timm, name, max_parameters)
+        return measure(entry, max_parameters)
     except Exception as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        return {"file": entry.file, "error": f"{type(error).__name__}: {error}"}
     finally:
         signal.alarm(0)
 
 
-def files_of(timm: Any) -> dict[str, list[str]]:
-    """Return the models of each architecture file."""
-    return {module: timm.list_models(module=module) for module in timm.list_modules()}
-
-
-def smallest(timm: Any, names: list[str]) -> str:
-    """Return the model with the fewest parameters, of some of those with small names and sizes."""
-    hints = ("test", "femto", "atto", "pico", "nano", "xxs", "xs", "tiny", "small", "_t", "_s", "18", "0")
-
-    def rank(name: str) -> tuple[int, int]:
-        return next((i for i, hint in enumerate(hints) if hint in name), len(hints)), len(name)
-
-    def count(name: str) -> int:
-        return sum(parameter.numel() for parameter in make(timm, name, "meta")[0].parameters())
-
-    return min(sorted(names, key=rank)[:3], key=count)
-
-
-def chosen(timm: Any, per_file: bool, pattern: str) -> list[str]:
-    files = {module: names for module, names in files_of(timm).items() if names}
-    first = [smallest(timm, names) for names in files.values()] if per_file else []
-    if per_file:
-        return first
-    # Round-robin over the files, so that a sweep that is cut short has seen all of them.
-    queues = [sorted(names) for names in files.values()]
-    rounds = (queue[i] for i in range(max(map(len, queues))) for queue in queues if i < len(queue))
-    return [name for name in rounds if pattern in name]
+def round_robin(models: list[TimmModel]) -> list[TimmModel]:
+    """Return the models in rounds over the files, so that a sweep cut short has seen all of them."""
+    queues: dict[str, list[TimmModel]] = {}
+    for model in models:
+        queues.setdefault(model.file, []).append(model)
+    rounds = range(max(map(len, queues.values())))
+    return [queue[i] for i in rounds for queue in queues.values() if i < len(queue)]
 
 
 def summary(results: dict[str, dict[str, Any]]) -> str:
     done = [result for result in results.values() if "error" not in result]
     compared = [result["equal"] for result in done if result["equal"] is not None]
-    times = sorted(result["beyond"] for result in done) or [0.0]
-    share = 100 * len(done) / max(1, len(results))
-    return (
-        f"{len(results)} models, {len(done)} captured ({share:.1f} %), "
-        f"{sum(compared)} of {len(compared)} compared equal to the bit, "
-        f"batch free in {sum(result['free batch'] for result in done)}; seconds beyond the forward's: "
-        f"median {statistics.median(times):.2f}, p95 {times[int(0.95 * (len(times) - 1))]:.2f}, "
-        f"max {times[-1]:.2f}"
-    )
+    files, all_files = {r["file"] for r in done}, {r["file"] for r in results.values()}
+    lines = [
+        f"captured            {len(done)} of {len(results)} models ({len(done) / max(1, len(results)):.1%}), "
+        f"{len(files)} of {len(all_files)} architecture files",
+        f"equal to the bit    {sum(compared)} of {len(compared)} compared",
+        f"batch free          {sum(result['free batch'] for result in done)}",
+        f"both modes          {sum(result['both modes'] for result in done)}",
+    ]
+    for key, label in (
+        ("beyond", "capture - forward"),
+        ("checks", "comparing runs"),
+        ("forward", "one forward"),
+    ):
+        times = sorted(result[key] for result in done) or [0.0]
+        p95 = times[int(0.95 * (len(times) - 1))]
+        lines.append(
+            f"{label:<19} median {statistics.median(times):.2f} s, p95 {p95:.2f} s, max {times[-1]:.2f} s"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--per-file", action="store_true", help="one small model of each architecture file")
+    parser.add_argument("--all", action="store_true", help="all models, not one of each file")
     parser.add_argument("--models", nargs="*", help="these models only")
-    parser.add_argument("--filter", default="", help="only models with this in their names")
     parser.add_argument("--limit", type=int, help="stop after so many models")
     parser.add_argument("--json", type=Path, help="keep the results here, and go on where they end")
+    parser.add_argument(
+        "--index", type=Path, default=Path("timm_index.json"), help="list of models; made once"
+    )
     parser.add_argument("--max-parameters", type=float, default=40e6, help="compare numbers up to this size")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    timm = import_timm()
     results: dict[str, Any] = {}
     if options.json and options.json.exists():
         results = json.loads(options.json.read_text())
-    names = options.models or chosen(timm, options.per_file, options.filter)
-    for name in names[: options.limit]:
-        if name in results:
+    models = index(options.index)
+    chosen = round_robin(models) if options.all else one_per_file(models)
+    if options.models:
+        chosen = [model for model in models if model.name in options.models]
+    for entry in chosen[: options.limit]:
+        if entry.name in results:
             continue
-        results[name] = guarded(timm, name, options.max_parameters)
-        print(name, results[name], flush=True)
+        results[entry.name] = guarded(entry, options.max_parameters)
+        print(entry.name, results[entry.name], flush=True)
         if options.json:
             options.json.write_text(json.dumps(results, indent=1))
-    print(summary({name: results[name] for name in names[: options.limit]}))
+    print(summary(results))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from .dag_module import DagModule
 
-__all__ = ["copy_graph", "meta_copy"]
+__all__ = ["copy_graph", "meta_copy", "share_graph"]
 
 Graph = TypeVar("Graph", bound=DagModule)
 
@@ -24,6 +24,16 @@ def meta_copy(graph: Graph) -> Graph:
         for tensor in (*module._parameters.values(), *module._buffers.values()):
             if tensor is not None and id(tensor) not in memo:
                 memo[id(tensor)] = _to_meta(tensor)
+    return copy.deepcopy(graph, memo)
+
+
+def share_graph(graph: Graph) -> Graph:
+    """Return a graph of its own vertices and modules, in which the tensors are the very ones of ``graph``."""
+    memo: dict[int, object] = {}
+    for module in nn.Module.modules(graph):
+        for tensor in (*module._parameters.values(), *module._buffers.values()):
+            if tensor is not None:
+                memo[id(tensor)] = tensor
     return copy.deepcopy(graph, memo)
 
 

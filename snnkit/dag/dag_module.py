@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import torch
 
@@ -14,6 +14,9 @@ from .running import make_plan, run_plan
 from .signatures import Signature
 from .structure import GraphStructure
 from .vertex import InputVertex, Vertex
+
+if TYPE_CHECKING:
+    from .cost import GraphCost
 
 __all__ = ["DagModule"]
 
@@ -134,6 +137,24 @@ class DagModule(GraphStructure):
         if self.signature is None:
             raise GraphError(f"{self.title} was not captured, so it has no example inputs: pass inputs.")
         return self.signature.examples(torch.device(device))
+
+    def cost(self, *inputs: Any) -> "GraphCost":
+        """Return what the graph costs to run, vertex by vertex; see :func:`snnkit.dag.cost.cost_of`."""
+        from .cost import cost_of
+
+        return cost_of(self, inputs)
+
+    def draw(self, path: str | Path | None = None, depth: int | None = None, costs: bool = True) -> str:
+        """Return a picture of the graph as SVG text; see :func:`snnkit.dag.drawing.draw`."""
+        from .drawing import draw
+
+        return draw(self, path, depth=depth, costs=costs)
+
+    def table(self, *inputs: Any) -> str:
+        """Return the graph as a table with the shape of every value and its cost."""
+        from .printing import table
+
+        return table(self, inputs)
 
     def save(self, path: str | Path) -> None:
         """Write the graph to the folder ``path``; see :func:`snnkit.dag.files.save_graph`."""

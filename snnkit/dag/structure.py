@@ -259,6 +259,25 @@ class GraphStructure(nn.Module):
             self.vertex_modules.put(name, vertex.module)
         self._plans.clear()
 
+    def reorder(self, order: Sequence[Vertex]) -> None:
+        """Compute the vertices in another order.
+
+        Raises:
+            GraphError: It leaves vertices out, or one would be computed before what it reads.
+        """
+        if sorted(vertex.name for vertex in order) != sorted(self._vertices):
+            raise GraphError(f"{self.title}: the order must hold each vertex once.")
+        position = {vertex.name: number for number, vertex in enumerate(order)}
+        for vertex in order:
+            sources = vertex.predecessors if isinstance(vertex, InnerVertex) else ()
+            late = [source.name for source in sources if position[source.name] > position[vertex.name]]
+            if late:
+                raise GraphError(
+                    f"{self.title}: {vertex.name!r} reads {late[0]!r}, which would come after it."
+                )
+        self._vertices = {vertex.name: self._own(vertex) for vertex in order}
+        self._plans.clear()
+
     def free_name(self, name: str) -> str:
         """Return ``name``, or with the first number behind it, ``name_1``, that no vertex has."""
         candidate, number = name, 0

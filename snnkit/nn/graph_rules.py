@@ -1,5 +1,6 @@
 """What the graph has to know of spiking modules: how they are called, read, and tried out."""
 
+import math
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 
 from snnkit.dag import DagModule
 from snnkit.dag.registry import register_call, register_example, register_reading
+from snnkit.dag.shapes import LayerRule, register_layer_rule
 from snnkit.nn.modules.module import TorchModule
 from snnkit.nn.modules.trees import children_of
 
@@ -49,3 +51,21 @@ register_example(TorchModule, _example)
 # Rockpool's modules keep the same contract, where it is installed.
 register_call(_ROCKPOOL, lambda module, data: module(data)[0])
 register_reading(_ROCKPOOL, _read_rockpool)
+
+
+def _output_shape(module: TorchModule, shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape[:-1], module.size_out or shape[-1])
+
+
+def _macs(module: TorchModule, shape: tuple[int, ...]) -> int:
+    """Return the products of weight matrices, feed-forward or recurrent, over all steps."""
+    matrices = [module._parameters.get(name) for name in ("weight", "w_rec")]
+    steps = math.prod(shape[:-1])
+    return steps * sum(matrix.numel() for matrix in matrices if matrix is not None)
+
+
+def _is_spiking(module: TorchModule) -> bool:
+    return module.spiking_output and "weight" not in module._parameters
+
+
+register_layer_rule(TorchModule, LayerRule(_output_shape, _macs, _is_spiking))

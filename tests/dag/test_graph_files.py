@@ -163,7 +163,7 @@ HOSTILE = {
     "a layer of another size": lambda d: first(d, "layer")["config"].update(in_features=7),
     "a huge layer": lambda d: first(d, "layer")["config"].update(in_features=10**15),
     "a tensor that is not there": lambda d: first(d, "tensor").update(tensor="t999"),
-    "an unknown library": lambda d: d["modules"].append({"registered": "evil.Module", "tensors": {}, "config": 0}),
+    "an unknown library": lambda d: d["modules"].append({"registered": "evil.Module", "tensors": {}}),
     "an unknown class of graph": set_to("graph", "class", "Popen"),
     "options that a graph lacks": set_to("graph", "options", {"hook": "print"}),
     "a vertex read before it is there": lambda d: d["graph"]["vertices"][4].update(args=[{"vertex": 10**6}]),

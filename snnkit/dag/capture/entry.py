@@ -200,6 +200,10 @@ def _attempt(
     clone = make_clone(model, device)
     recording = record(clone, layers, named, device, functional)
     why_mode = _join_other_mode(recording, layers, named, device, functional)
+    if why_mode:
+        # It is half joined: begin anew, for this mode alone.
+        clone = make_clone(model, device)
+        recording = record(clone, layers, named, device, functional)
     changed = on_device(other.named, device) if other.has_free_axes else None
     problem = fold_sizes(recording, clone, changed)
     drop_unused(recording)

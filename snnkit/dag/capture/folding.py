@@ -43,11 +43,10 @@ def fold_sizes(recording: Recording, clone: Clone, inputs: dict[str, Any] | None
             values = _replay(recording, clone, inputs, numbers)
         except (GraphError, RuntimeError, ValueError, IndexError, TypeError, NotImplementedError) as error:
             problem = str(error).splitlines()[0] if str(error) else type(error).__name__
-    fixed = {
-        node.index: node.value
-        for node in numbers
-        if node.operation != "control" and (values is None or values[node.index] == node.value)
-    }
+    fixed: dict[int, Any] = {}
+    for node in numbers:
+        if node.operation != "control" and (values is None or _is_fixed(node, values, fixed)):
+            fixed[node.index] = node.value
 
     def constant(leaf: Any) -> Any:
         return fixed[leaf.index] if isinstance(leaf, Node) and leaf.index in fixed else leaf
@@ -62,6 +61,16 @@ def fold_sizes(recording: Recording, clone: Clone, inputs: dict[str, Any] | None
     }
     _drop(recording, dropped)
     return problem
+
+
+def _is_fixed(node: Node, values: dict[int, Any], fixed: dict[int, Any]) -> bool:
+    """Whether a number is the same for any batch: a size that did not change, or arithmetic with such.
+
+    That a result did not change says nothing: ``batch // 8`` is 0 for many a batch.
+    """
+    if node.operation == "number":
+        return all(source.index in fixed for source in node.sources)
+    return values[node.index] == node.value
 
 
 def _replay(recording: Recording, clone: Clone, inputs: dict[str, Any], wanted: list[Node]) -> dict[int, Any]:

@@ -1,6 +1,7 @@
 """One graph for both modes: what a model does differently in training and in evaluation."""
 
 from functools import cache
+from itertools import pairwise
 from types import CodeType, FunctionType
 from typing import Any
 
@@ -87,6 +88,20 @@ class _Join:
         for index, node in enumerate(self.joined):
             node.index = index
         self.recording.nodes = self.joined
+        self._sort_scopes()
+
+    def _sort_scopes(self) -> None:
+        """List what is in each scope in the order of the joined calls."""
+        chains = [_chain_of(node.scope) for node in self.joined]
+        placed: set[int] = set()
+        for scope in (scope for chain in chains for scope in chain):
+            scope.items = []
+        for node, chain in zip(self.joined, chains, strict=True):
+            for parent, scope in pairwise(chain):
+                if id(scope) not in placed:
+                    placed.add(id(scope))
+                    parent.items.append(scope)
+            node.scope.items.append(node)
 
     def _find(self, node: Node, here: list[Node], position: int) -> int | None:
         for offset in range(position, min(position + _WINDOW, len(here))):
@@ -141,32 +156,27 @@ class _Join:
     def _adopt(self, node: Node) -> None:
         """Take in a call that only the other mode makes."""
         self._restrict(node, not self.training)
-        scope = self._scope_here(node)
+        scope = self._scope_here(node.scope, node)
         node.args = self._translated(node.args)
         node.kwargs = {name: self._translated(value) for name, value in node.kwargs.items()}
         node.scope = scope
-        last = next((known for known in reversed(self.joined) if known.scope is scope), None)
-        scope.items.insert(scope.items.index(last) + 1 if last is not None else 0, node)
         self.joined.append(node)
 
-    def _scope_here(self, node: Node) -> Scope:
-        found = self.scopes.get(id(node.scope))
-        if found is not None:
-            return found
-        parent = node.scope.parent
-        known = self.scopes.get(id(parent)) if parent is not None else None
-        if known is None:
-            raise CaptureError(_place(node))
-        # A call of which nothing has been matched so far: the next one of that path.
+    def _scope_here(self, scope: Scope, node: Node) -> Scope:
+        """Return the counterpart of a call of the other recording in which nothing is matched so far."""
+        if id(scope) in self.scopes:
+            return self.scopes[id(scope)]
+        assert scope.parent is not None
+        parent = self._scope_here(scope.parent, node)
         used = list(self.scopes.values())
         candidates = [
             item
-            for item in known.items
-            if isinstance(item, Scope) and item.path == node.scope.path and all(item is not u for u in used)
+            for item in parent.items
+            if isinstance(item, Scope) and item.path == scope.path and all(item is not one for one in used)
         ]
         if not candidates:
             raise CaptureError(_place(node))
-        self.scopes[id(node.scope)] = candidates[0]
+        self.scopes[id(scope)] = candidates[0]
         return candidates[0]
 
     def _translated(self, tree: Any) -> Any:
@@ -183,6 +193,16 @@ class _Join:
             node.when = "training" if training else "evaluation"
         elif node.kind != "tensor":
             raise CaptureError(_place(node))
+
+
+def _chain_of(scope: Scope) -> list[Scope]:
+    """Return the scopes around a scope, from the outside in, and itself."""
+    chain: list[Scope] = []
+    current: Scope | None = scope
+    while current is not None:
+        chain.insert(0, current)
+        current = current.parent
+    return chain
 
 
 def _key(node: Node) -> tuple[Any, ...]:

@@ -1,0 +1,5 @@
+"""Pictures of graphs."""
+
+from .svg import draw
+
+__all__ = ["draw"]
