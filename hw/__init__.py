@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .complexity import Complexity
     from .divergence.diverge import diverge
     from .divergence.result import Comparison, Divergence
     from .sessions.connect import boards, connect
@@ -13,6 +14,7 @@ _SUBPACKAGES = ("divergence", "fake_samna", "sessions", "xylo")
 # Name -> module that holds it.
 _LAZY = {
     "Comparison": "divergence.result",
+    "Complexity": "complexity",
     "Divergence": "divergence.result",
     "boards": "sessions.connect",
     "connect": "sessions.connect",
@@ -21,6 +23,7 @@ _LAZY = {
 
 __all__ = [
     "Comparison",
+    "Complexity",
     "Divergence",
     "boards",
     "connect",

@@ -345,20 +345,23 @@ class SamnaBoard:
             buffer.clear_events()
         return buffer, rate
 
-    def stop_power(self, buffer: Any) -> dict[str, list[float]]:
-        """End measuring; return watts by our names of the supplies."""
+    def power_samples(self, buffer: Any) -> dict[str, list[float]]:
+        """Return the watts that came since the last call, by our names of the supplies."""
         with _calling("measure power"):
-            monitor = self._device.get_power_monitor()
-            samples = list(buffer.get_events())
-            if monitor.is_auto_power_measurement_active():
-                monitor.stop_auto_power_measurement()
             channels = getattr(self._samna, self.names.channels_module).MeasurementChannels
             numbers = {int(getattr(channels, name)): ours for ours, name in self.names.channels.items()}
             watts: dict[str, list[float]] = {ours: [] for ours in self.names.channels}
-            for sample in samples:
+            for sample in buffer.get_events():
                 if int(sample.channel) in numbers:
                     watts[numbers[int(sample.channel)]].append(float(sample.value))
         return watts
+
+    def stop_power(self) -> None:
+        """End measuring."""
+        with _calling("measure power"):
+            monitor = self._device.get_power_monitor()
+            if monitor.is_auto_power_measurement_active():
+                monitor.stop_auto_power_measurement()
 
 
 def _signed(word: int) -> int:

@@ -366,13 +366,24 @@ class SamnaSession(Session):
         )
 
     def _stopped(self, meter: tuple[Any, float] | None) -> dict[str, list[float]]:
-        """End measuring; a board that is gone must not hide why the run failed."""
+        """End measuring; a run shorter than a sample is waited for, two samples long at most.
+
+        A board that is gone must not hide why the run failed.
+        """
         if meter is None:
             return {}
+        buffer, rate = meter
         try:
-            return self._opened.stop_power(meter[0])
+            watts = self._opened.power_samples(buffer)
+            until = self._clock() + min(2 / rate, self._patience)
+            while not all(watts.values()) and self._clock() < until:
+                time.sleep(0.001)
+                for name, more in self._opened.power_samples(buffer).items():
+                    watts[name] += more
+            self._opened.stop_power()
         except SessionError:
             return {}
+        return watts
 
 
 def _reading(watts: dict[str, list[float]], rate: float, seconds: float) -> PowerReading:

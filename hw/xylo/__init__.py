@@ -10,6 +10,7 @@ from .specification.core import Population, Specification, SpecificationError
 from .violation import DRCError, DRCWarning, MappingError, Violation
 
 if TYPE_CHECKING:
+    from .archive.xylo_file import XyloFile, load_deployment, save_deployment
     from .configuration.objects import XyloConfiguration
     from .configuration.rockpool import (
         config_from_specification,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .mapping.check import CheckReport, check
     from .mapping.lowering import lower
     from .mapping.mapped_network import MappedNetwork
-    from .power import PowerEstimate, estimate_power
+    from .power import InferenceCost, PowerEstimate, estimate_power, inference_cost
     from .simulator.xylo_sim import XyloSim
     from .validation.validate import Validation, validate
     from .validation.vectors import VectorCheck, check_vectors, make_vectors
@@ -38,6 +39,7 @@ _CHIP_FACES = ("syns61201", "syns61300", "syns63300", "syns65302")
 _LAZY = {
     "CheckReport": "mapping.check",
     "ChipExact": "exact.module",
+    "InferenceCost": "power",
     "Validation": "validation.validate",
     "VectorCheck": "validation.vectors",
     "check": "mapping.check",
@@ -52,6 +54,7 @@ _LAZY = {
     "MappedNetwork": "mapping.mapped_network",
     "PowerEstimate": "power",
     "XyloConfiguration": "configuration.objects",
+    "XyloFile": "archive.xylo_file",
     "XyloSim": "simulator.xylo_sim",
     "config_from_specification": "configuration.rockpool",
     "cycles_model": "cycles",
@@ -59,10 +62,13 @@ _LAZY = {
     "est_clock_freq": "cycles",
     "estimate_power": "power",
     "finetune": "finetuning",
+    "inference_cost": "power",
     "load_config": "configuration.rockpool",
+    "load_deployment": "archive.xylo_file",
     "lower": "mapping.lowering",
     "quantise": "deployment.quantising",
     "save_config": "configuration.rockpool",
+    "save_deployment": "archive.xylo_file",
     "validate_configuration": "configuration.rockpool",
 }
 
@@ -74,6 +80,7 @@ __all__ = [
     "DRCWarning",
     "Deployment",
     "DeploymentReport",
+    "InferenceCost",
     "LayerReport",
     "MappedNetwork",
     "MappingError",
@@ -85,6 +92,7 @@ __all__ = [
     "VectorCheck",
     "Violation",
     "XyloConfiguration",
+    "XyloFile",
     "XyloSim",
     "check",
     "check_vectors",
@@ -95,11 +103,14 @@ __all__ = [
     "est_clock_freq",
     "estimate_power",
     "finetune",
+    "inference_cost",
     "load_config",
+    "load_deployment",
     "lower",
     "make_vectors",
     "quantise",
     "save_config",
+    "save_deployment",
     "syns61201",
     "syns61300",
     "syns63300",

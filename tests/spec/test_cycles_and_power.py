@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from snnkit.hw.xylo.cycles import count_cycles, cycles_model, est_clock_freq
-from snnkit.hw.xylo.power import estimate_power
+from snnkit.hw.xylo.power import estimate_power, inference_cost
 from snnkit.hw.xylo.specification.core import Specification
 from snnkit.utilities.chips import CHIPS
 from snnkit.utilities.errors import ParameterError
@@ -128,3 +128,20 @@ def test_range_covers_the_published_audio_network():
 def test_power_falls_with_a_longer_time_step():
     assert estimate_power(program(), dt=5e-3).watts < estimate_power(program(), dt=1e-3).watts
     assert estimate_power(program()).watts == estimate_power(program(), dt=CHIPS["imu"].default_dt).watts
+
+
+@pytest.mark.parametrize("chip", ["a1", "a2", "a3", "imu"])
+def test_an_inference_costs_power_times_time(chip):
+    spec = program(chip)
+    cost = inference_cost(spec, 50, 2e-3, 0.5, 0.25)
+    power = estimate_power(spec, 2e-3, 0.5, 0.25)
+    assert cost.seconds == pytest.approx(0.1)
+    assert cost.joules == pytest.approx(0.1 * power.watts)
+    assert cost.low < cost.joules < cost.high
+    assert cost.dynamic_joules == pytest.approx(0.1 * power.dynamic_watts)
+    assert cost.cycles == pytest.approx(50 * cost.cycles_per_step)
+    assert cost.cycles_per_step == count_cycles(spec, 0.5, 0.25).total
+    assert cost.clock == pytest.approx(est_clock_freq(spec, 2e-3))
+    assert "50 steps in 0.1 s" in str(cost)
+    with pytest.raises(ParameterError, match="at least one time step"):
+        inference_cost(spec, 0)
