@@ -13,18 +13,21 @@ import argparse
 import importlib.util
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from training import CASES, Case, Resetting, Step, inputs, pairs, rockpool_like, weights
+from training import CASES, Case, inputs, rockpool_like
 
 from snnkit.nn.backend import use_backend
 from snnkit.nn.combinators import Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
 from snnkit.nn.networks import SynNet
+
+Step = Callable[[], None]
 
 NO_DEVICE = 2
 """Exit status without a CUDA device."""
@@ -53,17 +56,23 @@ def snnkit_step(case: Case, device: torch.device, backend: str) -> Step:
 
 
 def spikingjelly_step(case: Case, device: torch.device, backend: str) -> Step:
+    """Return a step of spikingjelly's neurons behind the weights of snnkit's net."""
     from spikingjelly.activation_based import functional, neuron
 
+    own = rockpool_like(case, Sequential, LinearTorch, LIFTorch, SynNet)
     layers: list[nn.Module] = []
-    for shape, weight in zip(pairs(case.sizes), weights(case), strict=True):
-        linear = nn.Linear(*shape, bias=False)
-        linear.weight.data = weight.T.contiguous()
-        node = neuron.LIFNode(tau=20.0, step_mode="m", backend=backend, detach_reset=False)
-        layers += [linear, Resetting(node, functional.reset_net)]
+    for weight in (layer.weight for layer in own if isinstance(layer, LinearTorch)):
+        linear = nn.Linear(*weight.shape, bias=False)
+        linear.weight.data = weight.detach().T.contiguous()
+        layers += [linear, neuron.LIFNode(tau=20.0, step_mode="m", backend=backend, detach_reset=False)]
     net = nn.Sequential(*layers).to(device)
+
+    def run(data: Tensor) -> Tensor:
+        functional.reset_net(net)
+        return net(data)
+
     data = inputs(case).transpose(0, 1).contiguous().to(device)
-    return stepping(net, data, list(net.parameters()))
+    return stepping(run, data, list(net.parameters()))
 
 
 def candidates(case: Case, device: torch.device) -> dict[str, Step]:
