@@ -7,7 +7,7 @@ from rich.text import Text
 
 from snnkit.commands.folders import existing_run
 from snnkit.commands.terminal import grid, print_json, show, status
-from snnkit.recipes.xylo_files import device_file, load_target, pack_run, validate_target
+from snnkit.recipes.xylo_files import device_file, is_xylo_file, load_target, pack_run, validate_target
 
 __all__ = ["pack", "validate"]
 
@@ -36,7 +36,10 @@ def validate(
         print_json(found.to_json())
         return 0 if found.passed else 1
     written = [device_file(target.path), *([record_to] if record_to else [])]
-    show(Text(f"{found}\n"), grid([("[dim]wrote[/]", escape(str(file))) for file in written], indent=0))
+    rows = [("[dim]wrote[/]", escape(str(file))) for file in written]
+    if not is_xylo_file(target.path):
+        rows.append(("[dim]next[/]", escape(f"snnkit report {target.path}")))
+    show(Text(f"{found}\n"), grid(rows, indent=0))
     return 0 if found.passed else 1
 
 

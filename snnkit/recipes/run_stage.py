@@ -72,10 +72,11 @@ def _write_report(
     started: float,
 ) -> "ReportData":
     from snnkit.recipes.summary import report_data
+    from snnkit.recipes.xylo_files import device_run
     from snnkit.report import draw, render
 
     progress.start("Writing the report")
-    data = report_data(trained, simulation, validation, table)
+    data = replace(report_data(trained, simulation, validation, table), device=device_run(folder))
     drawings = draw(data)
     seconds = record_seconds(folder, "report", time.monotonic() - started)
     data = replace(data, seconds=seconds)  # The page tells the time that drawing it took, too.

@@ -14,12 +14,14 @@ from snnkit.hw.xylo.validation.vectors import VectorCheck, check_vectors
 from snnkit.recipes.chip_stages import load_program
 from snnkit.recipes.metrics_file import read_metrics
 from snnkit.recipes.run_folder import RunFolder
+from snnkit.report.data import DeviceRun
 from snnkit.utilities.errors import ConfigurationError, FileFormatError
 from snnkit.utilities.files import read_arrays, read_json, write_json
 
 __all__ = [
     "Target",
     "device_file",
+    "device_run",
     "is_xylo_file",
     "load_target",
     "pack_run",
@@ -94,6 +96,27 @@ def read_device(folder: RunFolder) -> DeviceValidation | None:
     found = DeviceValidation.from_json(read_json(path))
     specification, _ = load_program(folder)
     return found if found.specification == specification.digest else None
+
+
+def device_run(folder: RunFolder) -> DeviceRun | None:
+    """Return what the report shows of :func:`read_device`."""
+    found = read_device(folder)
+    if found is None:
+        return None
+    divergence = found.comparison.divergence
+    told: list[str] = []
+    if divergence is not None:
+        told = [str(divergence), *(f"Explained by {candidate}." for candidate in divergence.candidates[:3])]
+    return DeviceRun(
+        uri=found.uri,
+        samples=found.samples,
+        values=found.values,
+        different=sum(record.different for record in found.records),
+        findings=tuple(told),
+        measured_w={} if found.measured is None else dict(found.measured.watts),
+        estimated=str(found.estimate),
+        versions=dict(found.versions),
+    )
 
 
 def pack_run(folder: RunFolder, out: Path | None = None) -> Path:

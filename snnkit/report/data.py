@@ -18,6 +18,7 @@ from snnkit.utilities.errors import ShapeError
 
 __all__ = [
     "DeploymentRow",
+    "DeviceRun",
     "Divergence",
     "EpochRecord",
     "Exactness",
@@ -166,6 +167,25 @@ class Exactness:
 
 
 @dataclass(frozen=True)
+class DeviceRun:
+    """What a device did with the program's test vectors, beside the simulator."""
+
+    uri: str
+    samples: int
+    values: int
+    """Events and states compared."""
+    different: int
+    findings: tuple[str, ...]
+    """Where they first differ, and what explains it; empty if nowhere."""
+    measured_w: dict[str, float]
+    """Mean power of each supply; empty where nothing was measured."""
+    estimated: str
+    """Power by the cycle model, in words."""
+    versions: dict[str, str]
+    """Of driver and firmware."""
+
+
+@dataclass(frozen=True)
 class DeploymentRow:
     """What turning one layer into integers cost. Errors are relative (0.01 is one per cent)."""
 
@@ -215,6 +235,8 @@ class ReportData(_Record):
     """Recordings on which the net and the chip were compared event by event."""
     shift_chosen: int | None = None
     """The weight shift that was deployed, to be marked on the curve."""
+    device: DeviceRun | None = None
+    """What ``snnkit validate --on`` found."""
     notes: tuple[str, ...] = field(default=())
     """Sentences that a reader must know (a shortened test split, a model trained elsewhere)."""
 
