@@ -66,8 +66,8 @@ class Chip:
         """
         if bits not in range(2, self.weight_bits + 1):
             raise ConfigurationError(
-                f"{self.title} ({self.name}) has weights of {self.weight_bits} bits; {bits!r} is not possible: "
-                f"choose 2 to {self.weight_bits}."
+                f"{self.title} ({self.name}) has weights of {self.weight_bits} bits; {bits!r} is not "
+                f"possible for them: choose 2 to {self.weight_bits}."
             )
         return replace(self, weight_bits=bits)
 

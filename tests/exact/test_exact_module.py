@@ -202,6 +202,16 @@ def test_recalibration_follows_the_states():
     np.testing.assert_array_equal(exact(events())[0].detach(), exact.simulator()(events().numpy())[0])
 
 
+def test_calls_that_cannot_be_are_refused():
+    exact = chip_exact(small_net(), "imu")
+    with pytest.raises(DataError, match="whole numbers"):
+        exact(events() + 0.5)
+    with pytest.raises(ShapeError, match="must be 3"):
+        exact(torch.zeros(1, 4, 2))
+    with pytest.raises(ConfigurationError, match="CPU"):
+        exact.to("meta")(events())
+
+
 def test_what_cannot_be_converted_is_refused():
     with pytest.raises(MappingError):
         chip_exact(Sequential(LinearTorch((3, 2)), LIFTorch(2)), "imu")

@@ -96,7 +96,16 @@ class ChipExact(TorchModule):
         self._state_buffer("_headroom").fill_(plan.headroom)
 
     def forward(self, data: Tensor) -> Tensor:
-        """Evolve over event counts ``(batch, time, Nin)``; return ``(batch, time, Nout)``."""
+        """Evolve over event counts ``(batch, time, Nin)``; return ``(batch, time, Nout)``.
+
+        Raises:
+            ConfigurationError: the module is not in main memory.
+            DataError: counts that are not whole numbers from 0 to 255.
+        """
+        if self.vmem.device.type != "cpu":
+            raise ConfigurationError(
+                f"{self._label} computes on the CPU, but is on {self.vmem.device}: use exact.to('cpu')."
+            )
         data, _ = self._auto_batch(data)
         values = current_values(self.net, self._placement, deterministic=not self.training)
         core = core_of(mapped_values(self._placement, self._template, values), self.plan)
