@@ -4,13 +4,14 @@
 
 float32, forward and backward, gradients to input and parameters, without the optimiser's part. Candidates
 take turns; each step is timed between two events of the device, and what counts is the median. Given, too, is
-the most memory that a step holds. spikingjelly enters with each of its fused backends (cupy, triton) that can
-be imported; its neurons have no synapses, its layers no recurrence. Without a CUDA device nothing is
+the most memory that a step holds. spikingjelly enters with the fused backend that it chooses (from version 2
+on) or with each of cupy and triton that is installed; its neurons have no synapses, its layers no recurrence. Without a CUDA device nothing is
 measured, and the exit status is 2.
 """
 
 import argparse
 import importlib.util
+import inspect
 import json
 import sys
 from collections.abc import Callable
@@ -55,7 +56,7 @@ def snnkit_step(case: Case, device: torch.device, backend: str) -> Step:
     return stepping(run, inputs(case).to(device), list(net.parameters().astorch()))
 
 
-def spikingjelly_step(case: Case, device: torch.device, backend: str) -> Step:
+def spikingjelly_step(case: Case, device: torch.device, arguments: dict[str, Any]) -> Step:
     """Return a step of spikingjelly's neurons behind the weights of snnkit's net."""
     from spikingjelly.activation_based import functional, neuron
 
@@ -64,7 +65,7 @@ def spikingjelly_step(case: Case, device: torch.device, backend: str) -> Step:
     for weight in (layer.weight for layer in own if isinstance(layer, LinearTorch)):
         linear = nn.Linear(*weight.shape, bias=False)
         linear.weight.data = weight.detach().T.contiguous()
-        layers += [linear, neuron.LIFNode(tau=20.0, step_mode="m", backend=backend, detach_reset=False)]
+        layers += [linear, neuron.LIFNode(tau=20.0, step_mode="m", detach_reset=False, **arguments)]
     net = nn.Sequential(*layers).to(device)
 
     def run(data: Tensor) -> Tensor:
@@ -80,18 +81,26 @@ def candidates(case: Case, device: torch.device) -> dict[str, Step]:
     found = {f"snnkit {name}": snnkit_step(case, device, name) for name in ("triton", "torch")}
     if case.recurrent or case.synnet or importlib.util.find_spec("spikingjelly") is None:
         return found
-    for backend in ("triton", "cupy"):
+    for name, arguments in spikingjelly_backends().items():
         # Whatever the other library fails with, the rest can be measured.
-        if importlib.util.find_spec(backend) is None:
-            continue
-        step = spikingjelly_step(case, device, backend)
         try:
+            step = spikingjelly_step(case, device, arguments)
             step()
         except Exception as error:
-            print(f"  spikingjelly {backend}: left out, {type(error).__name__}: {error}")
+            print(f"  {name}: left out, {type(error).__name__}: {error}")
         else:
-            found[f"spikingjelly {backend}"] = step
+            found[name] = step
     return found
+
+
+def spikingjelly_backends() -> dict[str, dict[str, str]]:
+    """Return arguments of neurons: versions before 2 are told their backend, later ones choose it."""
+    from spikingjelly.activation_based import neuron
+
+    if "backend" not in inspect.signature(neuron.LIFNode).parameters:
+        return {"spikingjelly": {}}
+    installed = [name for name in ("triton", "cupy") if importlib.util.find_spec(name) is not None]
+    return {f"spikingjelly {name}": {"backend": name} for name in installed}
 
 
 def timed(step: Step, device: torch.device) -> float:
