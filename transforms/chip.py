@@ -1,13 +1,13 @@
 """Training with what a chip computes with: ``for_chip`` makes the whole configuration for one chip."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from snnkit.nn.graph_of import graph_of
 from snnkit.utilities.chips import Chip, get_chip
 from snnkit.utilities.errors import ConfigurationError
 
@@ -65,7 +65,7 @@ def for_chip(
 
 def _patch(net: nn.Module, chip: Chip, plan: ScalePlan) -> nn.Module:
     """Wrap every layer and population of ``net`` itself, and let each population know its wrappers."""
-    populations = [_chip_population(net, found, chip, plan) for found in _populations(net)]
+    populations = [_chip_population(net, found, chip, plan) for found in read_populations(graph_of(net))]
     config: dict[str, Any] = {}
     for population in populations:
         for path in dict.fromkeys((population.path, *(layer.path for layer in population.layers))):
@@ -130,16 +130,6 @@ def _chip_populations(net: nn.Module) -> list[ChipPopulation]:
             if isinstance(joint, ChipMember):
                 found[id(joint.population)] = joint.population
     return list(found.values())
-
-
-def _populations(net: nn.Module) -> list[Population]:
-    as_graph: Callable[[], Any] | None = getattr(net, "as_graph", None)
-    if as_graph is None:
-        kind = type(net).__name__
-        raise ConfigurationError(
-            f"{kind} has no graph: build the network from snnkit modules in a Sequential."
-        )
-    return read_populations(as_graph())
 
 
 def _chip_population(net: nn.Module, found: Population, chip: Chip, plan: ScalePlan) -> ChipPopulation:

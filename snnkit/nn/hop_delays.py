@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from torch import nn
 
 from snnkit.dag import DagModule, InnerVertex
+from snnkit.nn.graph_of import graph_of
 from snnkit.nn.modules.lif_base import LIFBaseTorch
 from snnkit.nn.modules.module import TorchModule
 from snnkit.utilities.errors import ConfigurationError
@@ -34,7 +35,7 @@ def with_hop_delays(net: TorchModule) -> TorchModule:
     """
     copied = copy.deepcopy(net)
     own = {id(module) for module in nn.Module.modules(copied)}
-    for vertex in _hidden(_graph(copied)):
+    for vertex in _hidden(graph_of(copied).flatten()):
         if id(vertex.module) not in own:
             raise ConfigurationError(
                 f"{vertex.name}: the graph has these neurons, but the network has not. Set hop delays before "
@@ -52,23 +53,12 @@ def count_hops(net: TorchModule) -> int:
     Raises:
         ConfigurationError: the network has no graph.
     """
-    graph = _graph(net)
+    graph = graph_of(net).flatten()
     neurons: dict[str, int] = {vertex.name: 0 for vertex in graph.input_vertices}
     for vertex in graph.inner_vertices:
         above = max((neurons[source.name] for source in vertex.predecessors), default=0)
         neurons[vertex.name] = above + isinstance(vertex.module, LIFBaseTorch)
     return max(max(neurons[vertex.name] for vertex in graph.output_vertices) - 1, 0)
-
-
-def _graph(net: TorchModule) -> DagModule:
-    as_graph = getattr(net, "as_graph", None)
-    if not callable(as_graph):
-        raise ConfigurationError(
-            f"{type(net).__name__} has no graph: build the network from snnkit modules in a Sequential, or "
-            "give the class an as_graph() method."
-        )
-    graph: DagModule = as_graph()
-    return graph.flatten()
 
 
 def _hidden(graph: DagModule) -> Iterator[InnerVertex]:

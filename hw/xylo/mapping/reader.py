@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 
 import numpy as np
-from torch import nn
 
 from snnkit.dag import DagModule, InnerVertex, Select
+from snnkit.nn.graph_of import graph_of as as_dag
+from snnkit.nn.graph_of import inner_graph
 from snnkit.transforms.patching import bare_path
 from snnkit.utilities.chips import Chip
-from snnkit.utilities.errors import ConfigurationError
 
 from ..violation import Violation
 from .values import (
@@ -73,7 +73,7 @@ class Reader:
         if isinstance(module, Select) and len(sources) == 1 and len(sources[0]) > 1:
             return (sources[0][module.index],)
         values = tuple(value for source in sources for value in source)
-        nested = _inner_graph(module)
+        nested = inner_graph(module)
         if nested is not None:
             return self.read_graph(nested, values, prefix=f"{path}." if path else "")
         from .module_rules import read_module
@@ -138,42 +138,3 @@ class Reader:
             return False
         self.circuit.n_inputs = width
         return True
-
-
-def as_dag(net: nn.Module) -> DagModule:
-    """Return a network's graph: itself, its ``as_graph()``, or the chain in a ``torch.nn.Sequential``."""
-    graph = net if isinstance(net, DagModule) else _inner_graph(net)
-    if graph is not None:
-        return graph
-    as_graph = getattr(net, "as_graph", None)
-    if callable(as_graph):
-        return as_graph()
-    kind = type(net).__name__
-    raise ConfigurationError(
-        f"{kind} has no graph: build the network from snnkit modules in a Sequential, "
-        "give the class an as_graph() method, or pass a DagModule."
-    )
-
-
-def _inner_graph(module: nn.Module) -> DagModule | None:
-    """Return the graph inside a module; None for a leaf."""
-    if isinstance(module, DagModule):
-        return module
-    if isinstance(module, nn.Sequential):
-        return _chain(module)
-    as_graph = getattr(module, "as_graph", None)
-    if not callable(as_graph):
-        return None
-    graph = as_graph()
-    vertices = graph.inner_vertices
-    return None if len(vertices) == 1 and vertices[0].module is module else graph
-
-
-def _chain(modules: nn.Sequential) -> DagModule:
-    graph = DagModule(type(modules).__name__)
-    value = graph.add_input_vertex("input")
-    last = value
-    for name, module in modules.named_children():
-        last = graph.add_vertex(name, module, [last])  # type: ignore[assignment]
-    graph.mark_as_output(last)
-    return graph
