@@ -5,8 +5,8 @@
 float32, forward and backward, gradients to input and parameters, without the optimiser's part. Candidates
 take turns; each step is timed between two events of the device, and what counts is the median. Given, too, is
 the most memory that a step holds. spikingjelly enters with the fused backend that it chooses (from version 2
-on) or with each of cupy and triton that is installed; its neurons have no synapses, its layers no recurrence. Without a CUDA device nothing is
-measured, and the exit status is 2.
+on) or with each of cupy and triton that is installed; its neurons have no synapses, its layers no recurrence.
+Without a CUDA device nothing is measured, and the exit status is 2.
 """
 
 import argparse
