@@ -27,7 +27,7 @@ def trained(distillation: float = 0.0):
     net, x, target = teacher_task()
     settings = GateSettings(total_steps=300, distillation_weight=distillation)
     gated = LearnedPruning(net, x[:2], Plan(budget={"macs": 0.25}), settings)
-    optimiser = torch.optim.Adam(gated.parameter_groups(weight_lr=3e-3, gate_lr=3e-2))
+    optimiser = torch.optim.Adam(gated.parameter_groups(weight_lr=3e-3, gate_lr=0.1))
     for step in range(300):
         optimiser.zero_grad()
         task = (gated(x) - target).square().mean() if not distillation else gated(x).sum() * 0
@@ -44,7 +44,7 @@ def test_gates_reach_the_budget_and_what_is_measured_is_what_remains():
     with torch.no_grad():
         torch.testing.assert_close(pruned.model(x), gated(x), rtol=1e-4, atol=1e-5)
         error = (pruned.model(x) - target).square().mean()
-    assert error < 0.05 * target.var()
+    assert error < 0.01 * target.var()
     assert net[0].weight.shape == (24, 6)
 
 
@@ -53,7 +53,7 @@ def test_self_distillation_learns_from_the_model_as_it_was():
     pruned = gated.finish()
     assert pruned.after.macs <= 0.25 * pruned.before.macs
     with torch.no_grad():
-        assert (pruned.model(x) - net(x)).square().mean() < 0.1 * net(x).var()
+        assert (pruned.model(x) - net(x)).square().mean() < 0.02 * net(x).var()
 
 
 @pytest.mark.parametrize("name", ["transformer", "rotary", "mobilenet"])

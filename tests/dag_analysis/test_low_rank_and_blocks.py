@@ -67,11 +67,15 @@ def test_only_the_layers_named_are_factorised():
 def test_ranks_are_learned_with_gates():
     torch.manual_seed(0)
     x = torch.randn(256, 16)
-    target = x[:, :2] @ torch.randn(2, 8)
-    graph = factorise(nn.Linear(16, 8), x[:2])
+    layer = nn.Linear(16, 8)
+    with torch.no_grad():
+        target = x[:, :2] @ torch.randn(2, 8)
+        layer.weight.copy_(torch.linalg.lstsq(x, target).solution.T + 0.05 * torch.randn(8, 16))
+        layer.bias.zero_()
+    graph = factorise(layer, x[:2])
     plan = Plan(budget={"parameters": 0.5}, only=rank_names(graph))
     gated = LearnedPruning(graph, x[:2], plan, GateSettings(total_steps=300))
-    optimiser = torch.optim.Adam(gated.parameter_groups(weight_lr=1e-2, gate_lr=3e-2))
+    optimiser = torch.optim.Adam(gated.parameter_groups(weight_lr=1e-2, gate_lr=0.1))
     for step in range(300):
         optimiser.zero_grad()
         ((gated(x) - target).square().mean() + gated.loss(step)).backward()

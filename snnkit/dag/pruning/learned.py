@@ -1,7 +1,7 @@
 """Pruning that is learned with the weights: a gate per channel, pushed towards a budget."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class GateSettings:
             ``1 - 0.1 ** (step / total_steps)``.
         temperature: Of the relaxed Bernoulli gates; lower is harder.
         initial: First logit of all gates; 3 leaves 95 % of a channel.
-        cost_weight: Weight of ``max(0, cost / budget - 1)``.
+        cost_weight: Weight of ``|cost / budget - 1|``.
         decision_weight: Weight of ``4 g (1 - g)``, which makes gates decide between 0 and 1.
         distillation_weight: Weight of the mean squared distance to the outputs of the model as it was.
         seed: Of the gates' noise.
@@ -39,7 +39,7 @@ class GateSettings:
     total_steps: int = 1000
     temperature: float = 0.5
     initial: float = 3.0
-    cost_weight: float = 10.0
+    cost_weight: float = 2.0
     decision_weight: float = 1.0
     distillation_weight: float = 0.0
     seed: int = 0
@@ -49,9 +49,9 @@ class LearnedPruning(nn.Module):
     """A model whose channels have gates; train its parameters with ``task loss + gates.loss(step)``.
 
     In training mode a gate is a relaxed Bernoulli variable (Maddison et al. 2017, "The Concrete
-    distribution") that multiplies what reads the channel; in evaluation mode it is 0 or 1, so that what is
-    measured is what :meth:`finish` returns. Weights learn along with the gates: give
-    :meth:`parameter_groups` to the optimiser.
+    distribution") that multiplies what reads the channel; in evaluation mode the most open gates are 1 and
+    the others 0, so that what is measured is what :meth:`finish` returns. Weights learn along with the gates:
+    give :meth:`parameter_groups` to the optimiser; gates take a learning rate of about 0.1 with Adam.
 
     Args:
         model: Any module, or its graph; the weights that are trained are those of a copy.
@@ -66,7 +66,7 @@ class LearnedPruning(nn.Module):
     Example:
         >>> net = nn.Sequential(nn.Linear(4, 16), nn.ReLU(), nn.Linear(16, 2))
         >>> gated = LearnedPruning(net, torch.randn(1, 4), Plan(budget={"macs": 0.5}))
-        >>> optimiser = torch.optim.Adam(gated.parameter_groups(weight_lr=1e-3, gate_lr=1e-2))
+        >>> optimiser = torch.optim.Adam(gated.parameter_groups(weight_lr=1e-3, gate_lr=0.1))
         >>> loss = gated(torch.randn(8, 4)).square().mean() + gated.loss(step=0)
     """
 
@@ -160,33 +160,24 @@ class LearnedPruning(nn.Module):
         """Return what is to be added to the task's loss in training step ``step``."""
         settings = self.settings
         anneal = 1 - 0.1 ** (step / settings.total_steps)
-        over = [torch.relu(self.expected_cost(name) / limit - 1) for name, limit in self._limits.items()]
+        ratios = torch.stack([self.expected_cost(name) / limit for name, limit in self._limits.items()])
+        # Below the budget as well: else gates that are half closed by then would all go on closing.
+        away = torch.relu(ratios - 1).sum() + torch.relu(1 - ratios.max())
         stays = torch.cat([torch.sigmoid(logits) for logits in self.logits])
-        total = settings.cost_weight * torch.stack(over).sum()
+        total = settings.cost_weight * away
         total = anneal * (total + settings.decision_weight * (4 * stays * (1 - stays)).mean())
         if self._distance is not None:
             total = total + settings.distillation_weight * self._distance
         return total
 
     def _decided(self) -> Keep:
-        """Return the channels that stay: those whose gates are open, fewer if the budget asks for it."""
+        """Return the channels that stay: the most open gates, as many as the budget has room for."""
         scores = {
-            group: torch.sigmoid(logits).detach().double().cpu().numpy()
+            group: torch.sigmoid(logits.detach().double()).cpu().numpy()
             for group, logits in zip(self.groups, self.logits, strict=True)
         }
-        keep = {group: _open(values) for group, values in scores.items() if not (values > 0.5).all()}
-        counts = {group: int(mask.sum()) for group, mask in keep.items()}
-        if all(self._cost_model.of(name, counts) <= limit for name, limit in self._limits.items()):
-            return keep
-        stricter = Plan(
-            budget=self.plan.budget,
-            ranking="global",
-            normalise="none",
-            max_ratio=1.0,
-            block_size=self.plan.block_size,
-            soft=self.plan.soft,
-        )
-        return choose(stricter, self.coupling, scores, self._cost_model)
+        ranked = replace(self.plan, ranking="global", normalise="none", ratios={}, max_ratio=1.0)
+        return choose(ranked, self.coupling, scores, self._cost_model)
 
     def finish(self, *, verify: bool = True) -> Pruned:
         """Return the smaller model, with the weights learned.
@@ -197,20 +188,10 @@ class LearnedPruning(nn.Module):
         keep = {(group.name, group.index): mask for group, mask in self._decided().items()}
 
         def chosen(dag: DagModule, found: Coupling, cost_model: CostModel) -> Mapping[Group, Any]:
-            return {
-                group: keep[group.name, group.index]
-                for group in found.groups
-                if (group.name, group.index) in keep
-            }
+            named = {(group.name, group.index): group for group in found.groups}
+            return {named[key]: mask for key, mask in keep.items()}
 
         return keep_channels(self.graph, self.example_inputs, chosen, verify=verify)
-
-
-def _open(values: Any) -> Any:
-    mask = values > 0.5
-    if not mask.any():
-        mask[values.argmax()] = True
-    return mask
 
 
 def _gated_members(group: Group) -> list[Any]:
