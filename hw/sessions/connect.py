@@ -62,11 +62,7 @@ def connect(
 
         session = ReplaySession(rest)
     else:
-        if scheme == "fake" and driver is None:
-            from ..fake_samna import FakeSamna
-
-            driver = FakeSamna([get_chip(rest).name])
-        wrapped = SamnaDriver(driver_module() if driver is None else driver)
+        wrapped = SamnaDriver(_driver(scheme, rest) if driver is None else driver)
         session = SamnaSession(
             uri,
             wrapped,
@@ -78,11 +74,22 @@ def connect(
             main_clock=main_clock,
             progress=progress,
         )
-    if record_to is None:
-        return session
+    return session if record_to is None else _recorded(session, record_to)
+
+
+def _driver(scheme: str, chip: str) -> Any:
+    """Return the vendor's driver, or an imitation with one board."""
+    if scheme == "samna":
+        return driver_module()
+    from ..fake_samna import FakeSamna
+
+    return FakeSamna([get_chip(chip).name])
+
+
+def _recorded(session: Session, path: str | Path) -> Session:
     from .recorder import RecordingSession
 
-    return RecordingSession(session, record_to)
+    return RecordingSession(session, path)
 
 
 def boards(driver: Any = None) -> list[BoardInfo]:

@@ -22,4 +22,6 @@ def counted(total: int, what: str, shown: bool | None) -> Iterator[int]:
     from rich.console import Console
     from rich.progress import track
 
-    yield from track(range(total), what, console=Console(file=sys.stderr), transient=True)
+    # A terminal is left clean; a log keeps one line.
+    transient = sys.stderr.isatty()
+    yield from track(range(total), what, console=Console(file=sys.stderr), transient=transient)

@@ -296,9 +296,7 @@ class SamnaSession(Session):
             interface: attributes of Xylo-IMU's input interface, under the driver's names.
             power: measure power meanwhile.
 
-        Raises:
-            ConfigurationError: the chip's front end is not offered (Xylo-Audio 2).
-            SessionError: as in :meth:`run`.
+        ConfigurationError says if the chip's front end is not offered (Xylo-Audio 2).
         """
         spec = self._ready()
         self._condition, self._at_rest = "unknown", False

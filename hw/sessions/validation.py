@@ -15,6 +15,7 @@ from ..xylo.simulator.rasters import read_raster
 from ..xylo.simulator.xylo_sim import XyloSim
 from ..xylo.specification.core import Specification
 from .answer import OUTPUT
+from .power import PowerReading
 from .session import Session
 
 __all__ = ["DeviceValidation", "MeasuredPower", "RecordAgreement", "validate_on"]
@@ -160,11 +161,6 @@ def validate_on(session: Session, spec: Specification, raster: Any) -> DeviceVal
     expected = {OUTPUT: expected_output, **expected}
     session.run(counts, power=True)
     power = session.power()
-    measured = None
-    if power.measured is not None:
-        sizes = [len(values) for values in power.measured.channels.values()]
-        reading = power.measured
-        measured = MeasuredPower(reading.watts, min(sizes, default=0), reading.rate, reading.dropped)
     return DeviceValidation(
         uri=session.uri,
         chip=spec.chip,
@@ -176,9 +172,14 @@ def validate_on(session: Session, spec: Specification, raster: Any) -> DeviceVal
             for name, values in found.items()
         ),
         comparison=diverge(spec, found, counts),
-        measured=measured,
+        measured=None if power.measured is None else _means(power.measured),
         estimate=power.estimate,
         retries=retries + session.retries,
         reordered=reordered + session.reordered,
         versions=dict(session.versions),
     )
+
+
+def _means(reading: PowerReading) -> MeasuredPower:
+    samples = min((len(values) for values in reading.channels.values()), default=0)
+    return MeasuredPower(reading.watts, samples, reading.rate, reading.dropped)

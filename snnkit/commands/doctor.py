@@ -191,7 +191,7 @@ def _board_rows(found: Findings) -> list[tuple[str, ...]]:
     if found.boards is None:
         hint = "snnkit doctor --boards lists what is plugged in"
         return [("", "boards", f"[dim]{hint}[/]")] if found.samna.usable else []
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
             _MARKS["broken" if board.problem else "ok"],
             board.uri,

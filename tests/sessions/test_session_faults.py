@@ -210,3 +210,23 @@ def test_sessions_have_no_silent_defaults_for_what_does_not_exist() -> None:
     for says, make in makers:
         with pytest.raises(ValueError, match=says):
             make()
+
+
+def test_a_batch_on_a_board_shows_a_bar_where_it_is_wanted(capsys: pytest.CaptureFixture[str]) -> None:
+    for wanted in (False, True):
+        with connect("fake:imu", progress=wanted) as session:
+            session.configure(program("imu"))
+            session.run(rasters())
+        shown = capsys.readouterr()
+        assert ("Running on XyloImuTestBoard" in shown.err) == wanted
+        assert shown.out == ""
+
+
+@pytest.mark.parametrize(("chip", "real"), [("imu", 50e6 / 2), ("a2", 50e6 / 2), ("a3", 27e6)])
+def test_clocks_are_set_and_the_real_frequency_is_told(chip: str, real: float) -> None:
+    with connect(f"fake:{chip}", main_clock=27e6) as session:
+        assert session.main_clock == pytest.approx(real)
+        session.configure(program(chip))
+        np.testing.assert_array_equal(session.run(rasters())[0], XyloSim(program(chip))(rasters())[0])
+    with connect(f"fake:{chip}") as session:
+        assert session.main_clock == 50e6
