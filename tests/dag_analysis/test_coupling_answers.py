@@ -1,0 +1,124 @@
+"""What a coupling says: groups, reasons, lines of code, roles of operations."""
+
+import pytest
+import torch
+from coupling_models import case
+from torch import nn
+from torch.nn import functional as F
+
+from snnkit.dag import build_from_unstructured_module, coupling
+from snnkit.dag.analysis.tape import TapeError
+from snnkit.dag.channels import CouplingError
+
+
+class Gated(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.gate, self.norm = nn.Linear(4, 6), nn.Linear(4, 6), nn.LayerNorm(6)
+        self.middle, self.last = nn.Linear(6, 5), nn.Linear(5, 2)
+
+    def forward(self, x):
+        y = F.leaky_relu(self.first(x)) * torch.sigmoid(self.gate(x))
+        return self.last(torch.relu(self.middle(y)) + 1.0)
+
+
+def test_crossings_tell_which_scales_pass():
+    found = coupling(Gated(), torch.randn(3, 4))
+    gated, plain = found.group_named("first.weight"), found.group_named("middle.weight")
+    roles = {c.operation.kind: (c.role, c.degrees) for c in found.crossings(gated)}
+    assert roles["aten.leaky_relu"] == ("homogeneous", (1.0,))
+    assert roles["aten.mul"] == ("multiplicative", (1.0, 1.0))
+    assert roles["aten.sigmoid"] == ("nonlinear", ())
+    assert roles["aten.addmm"][0] == "linear"
+    assert any("sigmoid is nonlinear" in reason for reason in found.why_not_scalable(gated))
+    assert len(found.why_not_scalable(plain)) == 1
+    assert "test_coupling_answers.py" in found.why_not_scalable(plain)[0]
+
+
+def test_relu_networks_with_batch_norm_and_shortcuts_let_scales_pass():
+    model, inputs = case("resnet")
+    found = coupling(model, inputs)
+    assert all(not found.why_not_scalable(group) for group in found.groups)
+
+
+def test_frozen_axes_say_operation_module_and_line():
+    class Rolled(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Sequential(nn.Linear(4, 6))
+            self.last = nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.last(torch.roll(self.inner(x), 1, -1))
+
+    found = coupling(Rolled(), torch.randn(3, 4))
+    (reason,) = found.why("inner.0.weight", 0)
+    assert "aten.roll depends on the order" in reason
+    assert "test_coupling_answers.py:" in reason
+    with pytest.raises(CouplingError, match=r"aten\.roll"):
+        found.group_named("inner.0.weight")
+    assert {axis.name for axis in found.frozen_axes} >= {"inner.0.weight", "last.weight"}
+
+
+def test_unknown_operations_are_barriers_and_named():
+    class Unknown(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second, self.last = nn.Linear(4, 6), nn.Linear(6, 6), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return self.last(torch.relu(self.second(torch.linalg.qr(self.first(x))[0])))
+
+    found = coupling(Unknown(), torch.randn(8, 4))
+    assert found.barriers == {"aten.linalg_qr": 1}
+    assert [group.name for group in found.prunable] == ["second.weight"]
+    assert "no rule for aten.linalg_qr" in found.why("first.weight", 0)[0]
+    assert "aten.linalg_qr (1)" in str(found)
+
+
+def test_a_graph_and_its_model_have_the_same_groups_under_the_same_names():
+    for name in ("resnet", "transformer", "rotary"):
+        model, inputs = case(name)
+        graph = build_from_unstructured_module(model, inputs)
+        own, of_graph = coupling(model, inputs), coupling(graph, inputs)
+        assert [g.size for g in own.groups] == [g.size for g in of_graph.groups]
+        assert {m.name for g in own.groups for m in g.members} >= {
+            m.name.removesuffix(".value") for g in of_graph.groups for m in g.members
+        }
+
+
+def test_models_that_look_at_values_run_on_the_inputs_given():
+    class Looks(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 6), nn.Linear(6, 2)
+
+        def forward(self, x):
+            return (
+                self.last(self.first(x))
+                if x.sum().item() > 0
+                else self.last(torch.roll(self.first(x), 1, -1))
+            )
+
+    assert coupling(Looks(), torch.ones(3, 4)).prunable
+    assert not coupling(Looks(), -torch.ones(3, 4)).prunable
+
+
+def test_inputs_that_do_not_fit_and_unknown_names_are_refused():
+    with pytest.raises(TapeError, match="does not run on the example inputs"):
+        coupling(nn.Linear(4, 2), torch.randn(3, 5))
+    found = coupling(nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2)), torch.randn(3, 4))
+    with pytest.raises(CouplingError, match=r"Did you mean '0\.weight'"):
+        found.why("0.weigth", 0)
+    with pytest.raises(CouplingError, match="no axis 2"):
+        found.why("0.weight", 2)
+
+
+def test_recording_leaves_the_model_as_it_is():
+    model, inputs = case("language_model")
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model.train()
+    coupling(model, inputs)
+    assert model.training
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not any(module._forward_hooks for module in model.modules())
