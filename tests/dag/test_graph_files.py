@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from snnkit.dag import DagModule, GraphError, build_from_unstructured_module
+from snnkit.dag.files.layers import LAYERS, layer_config, layer_tensors, make_layer, place_tensors
 from snnkit.nn.combinators import Residual, Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch, aLIFTorch
 from snnkit.nn.networks import SynNet, WaveSenseNet
@@ -53,12 +54,16 @@ def same(first, second):
     return first == second
 
 
-@pytest.fixture
-def saved(tmp_path):
+@pytest.fixture(scope="module")
+def captured():
     torch.manual_seed(0)
-    model = Attentive().eval()
     inputs = (torch.randn(2, 5, 6), torch.zeros(5, 5))
-    graph = build_from_unstructured_module(model, inputs)
+    return build_from_unstructured_module(Attentive().eval(), inputs), inputs
+
+
+@pytest.fixture
+def saved(captured, tmp_path):
+    graph, inputs = captured
     graph.save(tmp_path / "graph")
     return graph, inputs, tmp_path / "graph"
 
@@ -118,6 +123,29 @@ def test_spiking_networks_come_back_with_parameters_and_state(make, tmp_path):
     data = events(1, 30, 6)
     assert torch.equal(graph(data), loaded(data))
     assert torch.equal(graph(data), loaded(data))
+
+
+def made(name):
+    """Return a layer of the class, with whatever arguments it needs, and some that are not the default."""
+    tries = [(), (4,), (4, 4), (4, 4, 3), (2, 0.5), ((2, 2), 3), (-1, (2, 2)), (1, 2, 4, 4)]
+    for arguments in tries:
+        for options in ({"bias": False, "padding": 1}, {"bias": False}, {"inplace": True}, {"dim": -1}, {}):
+            try:
+                return getattr(nn, name)(*arguments, **options)
+            except (TypeError, ValueError, AssertionError, ArithmeticError):
+                continue
+    raise AssertionError(f"no arguments found for {name}")
+
+
+@pytest.mark.parametrize("name", sorted(LAYERS))
+def test_every_layer_that_files_may_name_is_made_again_as_it_was(name):
+    layer = made(name)
+    found, config = layer_config(layer, name)
+    again = make_layer(found, config)
+    assert type(again) is type(layer)
+    assert repr(again) == repr(layer)
+    place_tensors(again, layer_tensors(layer), name)
+    assert all(map(torch.equal, again.state_dict().values(), layer.state_dict().values()))
 
 
 def test_saving_again_replaces_the_earlier_graph(saved):

@@ -45,7 +45,7 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
 }
 """Arguments where the constructor's signature does not tell."""
 
-_SKIPPED = frozenset({"self", "device", "dtype", "_weight", "_freeze", "init"})
+_SKIPPED = frozenset({"self", "device", "dtype", "_weight", "_freeze", "init", "min_value", "max_value"})
 _VALUES: dict[tuple[str, str], Callable[[Any], Any]] = {
     ("MultiheadAttention", "bias"): lambda module: module.in_proj_bias is not None,
     ("MultiheadAttention", "add_bias_kv"): lambda module: module.bias_k is not None,
@@ -85,7 +85,8 @@ def _arguments(name: str) -> tuple[str, ...]:
     if name in _ARGUMENTS:
         return _ARGUMENTS[name]
     parameters = inspect.signature(LAYERS[name].__init__).parameters
-    return tuple(key for key in parameters if key not in _SKIPPED)
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return tuple(key for key, p in parameters.items() if key not in _SKIPPED and p.kind not in variadic)
 
 
 def _value(module: nn.Module, name: str, argument: str, place: str) -> Any:
