@@ -88,7 +88,6 @@ class IoModule:
 
     def __init__(self, board: "Board") -> None:
         self._board = board
-        self.__dict__["main_clock"] = None
 
     def set_main_clk_rate(self, frequency: int) -> None:
         """Set the chip's clock in Hz."""
@@ -126,7 +125,7 @@ class Accelerometer:
     def auto_read_enable(self, value: bool) -> None:
         """Let it feed the chip."""
         self._board._check()
-        self._board.reads_sensor = boolean("auto_read_enable", value)
+        self._board.core.sensor_on = boolean("auto_read_enable", value)
 
     def set_auto_read_freq(self, frequency: float) -> None:
         """Set its rate in Hz."""
@@ -141,7 +140,6 @@ class Board:
         self.info, self.dialect, self.faults = info, dialect, faults
         self.core = make()
         self.main_clock: int | None = None
-        self.reads_sensor = False
         self._make, self._open = make, True
         self._power = PowerMonitor(self)
         self._watch, self._io = StopWatch(self), IoModule(self)

@@ -42,6 +42,8 @@ class Core:
         self.source = SourceNode(self.pump)
         self.lost = False
         self.ram_open = False
+        self.sensor_on = dialect.chip != "imu"
+        """A microphone always listens; the motion sensor has to be started."""
         self.activity: list[int] = []
         """Synaptic events of each step since power was last measured."""
         self._configuration, self._events = configuration, events
@@ -51,7 +53,7 @@ class Core:
         self._pending: Any = None
         self._program: Program | None = None
         self._state: CoreState | None = None
-        self._counter, self._until = dialect.junk_counter, dialect.junk_counter
+        self._counter, self._until = dialect.fresh_counter, dialect.fresh_counter
         self._inputs: dict[int, list[int]] = {}
         self._cap = get_chip(dialect.chip).input_event_cap
         self._outputs: np.ndarray = np.zeros(0, int)
@@ -285,7 +287,7 @@ class Core:
         n_in = len(self._require_program().inputs.first) - 1
         counts = np.zeros((1, 1, n_in), np.uint8)
         listens = getattr(self._active, "imu_if_input_enable", True)
-        if self._ambient is not None and len(self._ambient) and listens:
+        if self._ambient is not None and len(self._ambient) and listens and self.sensor_on:
             counts[0, 0] = self._ambient[(self._counter + 1) % len(self._ambient)]
         self._counter += 1
         self._until = self._counter

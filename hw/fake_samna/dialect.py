@@ -19,16 +19,14 @@ class Dialect:
         neuron_class: class of one of its neurons.
         modes: operation modes.
         channels_module: namespace with the power monitor's channels.
-        channels: supply -> number, and watts at rest and for each event in a step.
-        model_getters: methods of the device: model, and its source and sink nodes.
+        channels: supply -> number.
         registers: that hold input events waiting for the next step.
         triggered: whether a ``TriggerProcessing`` event runs the steps; else a later spike does.
         state_sink: whether states come through a sink of their own and not in readouts.
         reset: what clears states: a configuration flag, a soft reset of the board, or only re-opening.
         memory: bases of the state memory: synapse 1, synapse 2, membrane, events.
-        output_filter: name of the event filter, and of the readout's type for it.
         firmware: versions (fxtree, unifirm).
-        junk_counter: what the step counter reads before anything was run.
+        fresh_counter: what the step counter reads before anything was run.
     """
 
     chip: str
@@ -40,15 +38,13 @@ class Dialect:
     modes: Mapping[str, int]
     channels_module: str
     channels: Mapping[str, int]
-    model_getters: tuple[str, str | None, str | None]
     registers: tuple[int, ...]
     triggered: bool
     state_sink: bool
     reset: str
-    output_filter: tuple[str, str]
     firmware: tuple[str, str]
     memory: Mapping[str, int] = field(default_factory=dict)
-    junk_counter: int = -1
+    fresh_counter: int = -1
 
 
 _MODES = {"RealTime": 0, "AcceleratedTime": 1, "Manual": 2}
@@ -66,12 +62,10 @@ DIALECTS: dict[str, Dialect] = {
             modes=_MODES,
             channels_module="xyloA2TestBoard",
             channels={"Io": 0, "LogicAfe": 1, "IoAfe": 2, "Logic": 3},
-            model_getters=("get_xylo_model", "get_xylo_model_source_node", None),
             registers=(0x11, 0x12, 0x13, 0x14),
             triggered=False,
             state_sink=True,
             reset="flag",
-            output_filter=("XyloCore2OutputEventTypeFilter", "xyloCore2::event::Readout"),
             firmware=("0.11.5", "1.1.3"),
             memory={"Isyn": 0x7E00, "Isyn2": 0x81F0, "Vmem": 0x85D8, "Spikes": 0xA540},
         ),
@@ -85,12 +79,10 @@ DIALECTS: dict[str, Dialect] = {
             modes=_MODES,
             channels_module="xyloImuBoards",
             channels={"Io": 0, "Core": 1},
-            model_getters=("get_model", "get_model_source_node", "get_model_sink_node"),
             registers=(0x47, 0x48, 0x49, 0x4A),
             triggered=True,
             state_sink=False,
             reset="board",
-            output_filter=("XyloImuOutputEventTypeFilter", "xyloImu::event::Readout"),
             firmware=("0.11.5", "1.1.3"),
         ),
         Dialect(
@@ -103,12 +95,10 @@ DIALECTS: dict[str, Dialect] = {
             modes=_MODES | {"Recording": 3},
             channels_module="xyloAudio3",
             channels={"Io": 0, "AnalogLogic": 1, "DigitalLogic": 2},
-            model_getters=("get_model", "get_model_source_node", "get_model_sink_node"),
             registers=(0x149, 0x14A, 0x14B, 0x14C),
             triggered=True,
             state_sink=False,
             reset="reopen",
-            output_filter=("XyloAudio3OutputEventTypeFilter", "xyloAudio3::event::Readout"),
             firmware=("0.12.2", "1.6.0"),
             memory={"Isyn": 0x1200, "Isyn2": 0x1600, "Vmem": 0x19E0, "Spikes": 0x3980},
         ),

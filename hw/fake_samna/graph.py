@@ -80,11 +80,17 @@ class JitSink(_Buffer):
     """A buffer at the end of a filter graph."""
 
 
+FILTERS = ("Mc3632OutputEventTypeFilter", "XyloAudio3OutputEventTypeFilter", "XyloImuOutputEventTypeFilter")
+"""Event filters that are documented for Xylo boards."""
+
+
 class _Filter:
     """Lets events of one type through."""
 
     def __init__(self, name: str) -> None:
-        self._name, self._type = name, ""
+        if name not in FILTERS:
+            raise RuntimeError(f"there is no filter {name!r}")
+        self._type = ""
 
     def set_desired_type(self, name: Any) -> None:
         """Name the type as ``module::event::Name``."""
@@ -94,10 +100,6 @@ class _Filter:
         kind = type(event)
         parts = kind.__module__.split(".")[1:]
         return "::".join([*parts, kind.__name__]) == self._type
-
-
-class _StateSink:
-    """Base of what a filter graph may feed beside buffers."""
 
 
 class EventFilterGraph:

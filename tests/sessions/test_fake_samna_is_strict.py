@@ -186,6 +186,8 @@ def test_filters_die_with_their_graph() -> None:
     nodes[1].set_desired_type("xyloImu::event::Readout")
     writer.write(ask)
     assert nodes[2].get_events() == []
+    with pytest.raises(RuntimeError, match="no filter"):
+        graph.sequential([model.get_source_node(), "EventFilter", samna.graph.JitSink()])
     del graph
     nodes[1].set_desired_type("xyloImu::event::RegisterValue")
     writer.write(ask)
