@@ -16,7 +16,9 @@ from torch import Tensor
 
 from snnkit.nn.backend import get_backend
 from snnkit.nn.delta_modulation import delta_modulate
+from snnkit.nn.kernels.coverage import transformation
 from snnkit.nn.lif_paths import has_single_node, kernels_for, lif_compiled, lif_single_node
+from snnkit.nn.lif_segments import get_segments, lif_in_segments
 from snnkit.nn.lif_sequence import sum_synapses, without_single_synapse
 from snnkit.nn.lif_types import Adaptation, LIFDynamics, LIFState, SpikeGeneration
 from snnkit.nn.single_state import exp_synapse, lif_neuron
@@ -81,6 +83,7 @@ def lif(
     one autograd node (:mod:`snnkit.nn.lif_sequence`) where the neurons have one of our surrogates and no
     adaptation; or the plain loop of :func:`lif_reference`. The values are the same, up to the order in which
     recurrent events are summed: kernels take them ascending, matrix products in an order of their own.
+    :mod:`snnkit.nn.lif_segments` can keep less for the backward pass of long sequences.
 
     Args:
         data: Input ``(B, T, N * S)``; channels ``n S ... n S + S - 1`` feed neuron ``n``.
@@ -96,6 +99,16 @@ def lif(
     """
     _check_steps(data)
     data = _floating(data, state.vmem)
+    steps = get_segments()
+    if steps and data.shape[1] > steps and torch.is_grad_enabled() and not record and not transformation():
+        return *lif_in_segments(_lif, data, state, dynamics, noise, steps), {}
+    return _lif(data, state, dynamics, noise, record)
+
+
+def _lif(
+    data: Tensor, state: LIFState, dynamics: LIFDynamics, noise: Tensor | None, record: bool = False
+) -> tuple[Tensor, LIFState, Record]:
+    """Run the backend in force."""
     if kernels := kernels_for(data, state, dynamics, noise):
         return lif_compiled(kernels, data, state, dynamics, noise, record=record)
     if torch.is_grad_enabled() and get_backend() != "reference" and has_single_node(dynamics):

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from snnkit.nn import backend, functional
 from snnkit.nn.backend import BackendError, get_backend, set_backend, use_backend
 from snnkit.nn.kernels import launch, lif_function
-from snnkit.nn.modules import ExpSynTorch, LIFNeuronTorch, LIFTorch, aLIFTorch
+from snnkit.nn.modules import ExpSynTorch, LIFNeuronTorch, LIFTorch, LinearTorch, aLIFTorch
 from snnkit.utilities.compilation import disk_cached, told_if_slow
 from snnkit.utilities.errors import ConfigurationError
 
@@ -295,3 +295,71 @@ def test_slow_compilation_is_told_and_fast_is_not(capsys):
     told = capsys.readouterr().err
     assert "Compiling the kernels (once for this machine)" in told
     assert "Compiled the kernels in" in told
+
+
+class OneBatch(torch.utils.data.Dataset):
+    """Runs a net in the process or thread that loads the data."""
+
+    def __init__(self, neurons):
+        self.neurons = neurons
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        data = torch.full((60, 64), 0.01 * (index + 1))
+        with torch.no_grad():
+            return copy.deepcopy(self.neurons).reset_state()(data)[0][0]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_data_loader_workers_can_run_nets():
+    neurons = LIFTorch(64)
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        expected = torch.stack(list(OneBatch(neurons)))
+        loader = torch.utils.data.DataLoader(
+            OneBatch(neurons), batch_size=2, num_workers=2, multiprocessing_context="fork"
+        )
+        loaded = torch.cat(list(loader))
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(loaded, expected)
+    assert loaded.sum() > 0
+
+
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_a_checkpointed_net_of_spiking_layers_gives_the_same_gradients(use_reentrant):
+    data = (torch.rand(4, 80, 32, generator=torch.Generator().manual_seed(0)) < 0.2).float()
+    weights = torch.randn(32, 64, generator=torch.Generator().manual_seed(1)) * 0.2
+    found = []
+    for checkpointed in (False, True):
+        linear, neurons = LinearTorch((32, 64), weight=weights), LIFTorch(64)
+        grad_input = data.clone().requires_grad_()
+
+        def layers(x, linear=linear, neurons=neurons):
+            return neurons.reset_state()(linear(x)[0])[0]
+
+        output = (
+            checkpoint(layers, grad_input, use_reentrant=use_reentrant)
+            if checkpointed
+            else layers(grad_input)
+        )
+        output.square().sum().backward()
+        found.append((output.detach(), grad_input.grad, linear.weight.grad, neurons.tau_syn.grad))
+    assert found[0][0].sum() > 0
+    assert all(torch.equal(one, other) for one, other in zip(*found, strict=True))
+
+
+def test_state_carried_from_call_to_call_equals_one_long_call():
+    data = (torch.rand(3, 90, 8, generator=torch.Generator().manual_seed(0)) < 0.3).float()
+    with use_backend("numba"):
+        neurons = LIFTorch(8, has_rec=True, w_rec=torch.full((8, 8), 0.02))
+        whole, state, _ = neurons(data)
+        neurons.reset_state()
+        parts = [neurons(part)[0] for part in data.split([1, 30, 59], 1)]
+        carried = neurons.state()
+    assert whole.sum() > 0
+    assert torch.equal(torch.cat(parts, 1), whole)
+    assert all(torch.equal(carried[name], value) for name, value in state.items())

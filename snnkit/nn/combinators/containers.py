@@ -69,6 +69,8 @@ def check_neighbours(modules: Mapping[str, nn.Module]) -> None:
 def evolve_child(child: nn.Module, data: Tensor, record: bool) -> tuple[Tensor, dict[str, Any]]:
     """Call a child, ours or plain torch's; return its output and its recordings."""
     if isinstance(child, TorchModule):
+        if type(child).evolve is TorchModule.evolve:
+            return child._run(data, record)
         output, _, recorded = child.evolve(data, record)
         return output, recorded
     output = child(data)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from snnkit.nn.surrogates import PeriodicExponential, StepPWL
 
-__all__ = ["reason_against", "reason_against_kind", "surrogate_of"]
+__all__ = ["reason_against", "reason_against_kind", "surrogate_of", "transformation"]
 
 DTYPES = (torch.float32, torch.float64)
 
@@ -40,7 +40,7 @@ def reason_against(tensors: Iterable[Tensor | None], device: str = "cpu") -> str
             return f"a tensor is on {tensor.device} in layout {tensor.layout}, not dense on {device}"
         if type(tensor) is not Tensor and not isinstance(tensor, nn.Parameter):
             return f"a tensor is of class {type(tensor).__name__}, which is not torch's own"
-    return _transformed()
+    return transformation()
 
 
 def reason_against_kind(
@@ -71,7 +71,8 @@ def _rounded_up(count: int) -> int:
     return 1 << (count - 1).bit_length()
 
 
-def _transformed() -> str | None:
+def transformation() -> str | None:
+    """Say which transform or tracing a call is under, or None."""
     # torch has no public name for this question.
     under_transform = getattr(torch._C, "_are_functorch_transforms_active", None)
     if under_transform is None or under_transform():

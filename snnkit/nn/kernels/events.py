@@ -8,18 +8,13 @@ from snnkit.nn.kernels.loops import OPTIONS
 from snnkit.nn.kernels.simd import (
     all_lanes,
     first_lanes,
-    get,
     lanes_of,
-    load,
-    load_all,
     lowest_bit,
     mask_bits,
     multiply_add,
-    put,
     splat,
-    store,
-    store_all,
 )
+from snnkit.nn.kernels.vectors_in_memory import get, load, load_all, put, store, store_all
 
 __all__ = ["add_outer", "deliver", "list_events"]
 

@@ -13,21 +13,11 @@ The array ``work`` holds for each block of synapses, as many as a vector has lan
 import numpy as np
 from numba import njit
 
-from snnkit.nn.kernels import lif_steps, loops, simd
+from snnkit.nn.kernels import lif_steps, loops, simd, vectors_in_memory
 from snnkit.nn.kernels.lif_steps import foresee
 from snnkit.nn.kernels.loops import OPTIONS
-from snnkit.nn.kernels.simd import (
-    aligned,
-    all_lanes,
-    first_lanes,
-    lanes_of,
-    load,
-    load_all,
-    multiply_add,
-    splat,
-    store,
-    store_all,
-)
+from snnkit.nn.kernels.simd import all_lanes, first_lanes, lanes_of, multiply_add, splat
+from snnkit.nn.kernels.vectors_in_memory import aligned, load, load_all, store, store_all
 from snnkit.utilities.compilation import disk_cached
 
 __all__ = ["exp_syn_backward", "exp_syn_forward"]
@@ -40,7 +30,7 @@ AHEAD = 8
 PLANES = 3
 STATE, BETA, D_BETA = range(PLANES)
 
-SOURCES = (lif_steps, loops, simd)
+SOURCES = (lif_steps, loops, simd, vectors_in_memory)
 
 
 @inlined

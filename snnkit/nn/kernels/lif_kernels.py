@@ -23,7 +23,7 @@ writing and reading them, and less memory.
 
 import numpy as np
 
-from snnkit.nn.kernels import bumps, events, lif_recurrence, lif_steps, loops, simd, spans
+from snnkit.nn.kernels import bumps, events, lif_recurrence, lif_steps, loops, simd, spans, vectors_in_memory
 from snnkit.nn.kernels.events import deliver
 from snnkit.nn.kernels.lif_recurrence import feed_back
 from snnkit.nn.kernels.lif_steps import (
@@ -42,8 +42,9 @@ from snnkit.nn.kernels.lif_steps import (
     set_gradients,
 )
 from snnkit.nn.kernels.loops import OPTIONS
-from snnkit.nn.kernels.simd import aligned, lanes_of
+from snnkit.nn.kernels.simd import lanes_of
 from snnkit.nn.kernels.spans import SPAN, WIDTH
+from snnkit.nn.kernels.vectors_in_memory import aligned
 from snnkit.utilities.compilation import disk_cached
 
 __all__ = ["lif_backward", "lif_forward"]
@@ -51,7 +52,7 @@ __all__ = ["lif_backward", "lif_forward"]
 AT_ONCE = 64
 """Neurons that keep the processor busy: what one does in a step waits for its step before."""
 
-SOURCES = (bumps, events, lif_recurrence, lif_steps, loops, simd, spans)
+SOURCES = (bumps, events, lif_recurrence, lif_steps, loops, simd, spans, vectors_in_memory)
 
 
 @disk_cached(OPTIONS, *SOURCES)

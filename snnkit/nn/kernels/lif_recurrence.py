@@ -6,20 +6,8 @@ from numba import njit
 
 from snnkit.nn.kernels.lif_steps import FED, POTENTIAL, THRESHOLD
 from snnkit.nn.kernels.loops import OPTIONS
-from snnkit.nn.kernels.simd import (
-    first_lanes,
-    get,
-    lanes_of,
-    load,
-    load_all,
-    lowest_bit,
-    mask_bits,
-    multiply_add,
-    put,
-    splat,
-    store_all,
-    sum_of,
-)
+from snnkit.nn.kernels.simd import first_lanes, lanes_of, lowest_bit, mask_bits, multiply_add, splat, sum_of
+from snnkit.nn.kernels.vectors_in_memory import get, load, load_all, put, store_all
 
 __all__ = ["feed_back"]
 

@@ -11,18 +11,12 @@ from numba import njit
 
 from snnkit.nn.kernels.bumps import bump
 from snnkit.nn.kernels.loops import OPTIONS
-from snnkit.nn.kernels.simd import (
-    all_lanes,
-    first_lanes,
-    floor,
-    lanes_of,
+from snnkit.nn.kernels.simd import all_lanes, first_lanes, floor, lanes_of, multiply_add, select, splat
+from snnkit.nn.kernels.vectors_in_memory import (
     load,
     load_all,
     load_apart,
-    multiply_add,
     prefetch,
-    select,
-    splat,
     store,
     store_all,
     store_apart,

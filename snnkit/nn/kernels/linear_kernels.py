@@ -7,7 +7,7 @@ Arrays are flat, C-contiguous and of one float type: ``x`` is ``(R, K)``, ``weig
 
 import numpy as np
 
-from snnkit.nn.kernels import events, loops, simd
+from snnkit.nn.kernels import events, loops, simd, vectors_in_memory
 from snnkit.nn.kernels.events import add_outer, deliver, list_events
 from snnkit.nn.kernels.loops import OPTIONS
 from snnkit.utilities.compilation import disk_cached
@@ -15,7 +15,7 @@ from snnkit.utilities.compilation import disk_cached
 __all__ = ["linear_forward", "linear_weight_gradient"]
 
 
-@disk_cached(OPTIONS, events, loops, simd)
+@disk_cached(OPTIONS, events, loops, simd, vectors_in_memory)
 def linear_forward(low, high, x, weight, size_in, size_out, y):
     """Write ``y = x @ weight`` for the rows ``low ... high - 1``, ascending over the inputs, from zero.
 
@@ -33,7 +33,7 @@ def linear_forward(low, high, x, weight, size_in, size_out, y):
         deliver(x, row * size_in, size_in, weight, size_out, found, numbers, y, row * size_out)
 
 
-@disk_cached(OPTIONS, events, loops, simd)
+@disk_cached(OPTIONS, events, loops, simd, vectors_in_memory)
 def linear_weight_gradient(low, high, x, g, size_in, size_out, part_rows, totals):
     """Add ``x.T @ g`` of the rows of each part to the total of that part.
 

@@ -241,13 +241,18 @@ class TorchModule(DeclaringModule):
         Raises:
             ShapeError: the input does not fit this module or its stored state.
         """
-        self._record, self._record_dict = record, {}
+        output, recorded = self._run(input_data, record)
+        return output, self.state(), recorded
+
+    def _run(self, input_data: Any, record: bool) -> tuple[Tensor, dict[str, Any]]:
+        """Return output and recordings only: what a container wants of its children."""
+        own = self.__dict__  # past the checks on assignment, as these two are no attributes of the model
+        own["_record"], own["_record_dict"] = record, {}
         try:
-            output = super().__call__(input_data)
-            return output, self.state(), self._record_dict
+            return super().__call__(input_data), self._record_dict
         finally:
             # A kept recording would hold the autograd graph, and no such module could be copied.
-            self._record, self._record_dict = False, {}
+            own["_record"], own["_record_dict"] = False, {}
 
     def _auto_batch(
         self,
@@ -280,10 +285,11 @@ class TorchModule(DeclaringModule):
     def _keep_states(self, **states: Tensor) -> None:
         """Store final states ``(batch, *declared shape)``, detached; a batch of one loses its batch axis."""
         for name, state in states.items():
-            kept = state.detach()
+            kept, like = state.detach(), self._state_buffer(name)
             if kept.ndim > len(self._registry[name].shape) and len(kept) == 1:
                 kept = kept[0]
-            setattr(self, name, kept)
+            # A copy, as a view would hold on to the whole sequence.
+            self._buffers[name] = kept.to(dtype=like.dtype, device=like.device, copy=True)
 
     # --- Resetting, copying, torch's own methods ------------------------------------------------
 
