@@ -12,10 +12,8 @@ from snnkit.dag.pruning import Plan, PruningError, keep_channels, prune
 from snnkit.dag.pruning.certificate import certify
 from snnkit.dag.pruning.removal import remove_channels
 
-CAPTURED = [name for name in CASES if name != "mlp"]  # weight norm is no function that graphs hold
 
-
-@pytest.mark.parametrize("name", CAPTURED)
+@pytest.mark.parametrize("name", CASES)
 def test_dropping_channels_at_random_equals_masking_them(name):
     model, inputs = case(name)
     before = {key: value.clone() for key, value in model.state_dict().items()}
@@ -40,6 +38,34 @@ def test_soft_groups_are_left_alone_unless_asked_for_and_said_then(name):
         "normalisation" in group.soft[0].text or "mean" in group.soft[0].text
         for group in pruned.certificate.soft
     )
+
+
+class Decoder(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.own = nn.MultiheadAttention(12, 3, dropout=0.1)
+        self.cross = nn.MultiheadAttention(12, 4, bias=False, kdim=6, vdim=10, batch_first=True)
+        self.register_buffer("mask", torch.full((5, 5), -torch.inf).triu(1))
+        self.last = nn.Linear(12, 3)
+
+    def forward(self, x, keys, values):
+        y = x.transpose(0, 1)
+        x = x + self.own(y, y, y, attn_mask=self.mask, need_weights=False)[0].transpose(0, 1)
+        return self.last(x + self.cross(x, keys, values, need_weights=False)[0])
+
+
+def test_attention_layers_of_torch_lose_heads_and_channels():
+    torch.manual_seed(0)
+    inputs = tuple(torch.randn(shape).double() for shape in ((2, 5, 12), (2, 7, 6), (2, 7, 10)))
+    model = Decoder().double().eval()
+    pruned = prune(model, inputs, Plan(ratio=0.5), "random")
+    assert {(g.kind, g.size) for g in pruned.keep} == {
+        ("heads", 3), ("heads", 4), ("head channels", 4), ("head channels", 3), ("channels", 4),
+        ("channels", 3),
+    }  # fmt: skip
+    assert pruned.certificate.error < 1e-14
+    with torch.no_grad():
+        torch.testing.assert_close(pruned.original(*inputs), model(*inputs), rtol=1e-12, atol=1e-12)
 
 
 class Scaled(nn.Module):

@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_flatten
 from snnkit.dag.analysis.copying import plain_path
 from snnkit.dag.channels import Coupling, Group, coupling
 from snnkit.dag.dag_module import DagModule
+from snnkit.dag.pruning.attention import open_attention
 from snnkit.dag.pruning.costs import CostModel
 from snnkit.dag.pruning.prune import Pruned, as_dag, keep_channels
 from snnkit.dag.pruning.removal import removable
@@ -80,7 +81,7 @@ class LearnedPruning(nn.Module):
         self.example_inputs = (
             tuple(example_inputs) if isinstance(example_inputs, list | tuple) else (example_inputs,)
         )
-        original = as_dag(model, self.example_inputs)
+        original = open_attention(as_dag(model, self.example_inputs), self.example_inputs)
         self.graph: DagModule = original.copy()
         self.coupling: Coupling = coupling(self.graph, self.example_inputs)
         stuck = removable(self.graph, self.coupling)

@@ -11,6 +11,7 @@ from torch import nn
 from snnkit.dag.channels import Coupling, Group, coupling
 from snnkit.dag.dag_module import DagModule
 from snnkit.dag.pruning import resizing  # noqa: F401 - registers how layers of torch get smaller
+from snnkit.dag.pruning.attention import open_attention
 from snnkit.dag.pruning.certificate import Certificate, certify
 from snnkit.dag.pruning.costs import CostModel, Costs
 from snnkit.dag.pruning.importance import Importance, Scores, importance_named
@@ -86,7 +87,7 @@ def keep_channels(
         PruningError: a group cannot be removed, or the result is not what the masked model computes.
     """
     inputs = _arguments(example_inputs)
-    dag = as_dag(model, inputs)
+    dag = open_attention(as_dag(model, inputs), inputs)
     found = coupling(dag, inputs)
     cost_model = CostModel(found)
     keep = {g: np.asarray(m, bool) for g, m in choose_keep(dag, found, cost_model).items() if not np.all(m)}
