@@ -2,7 +2,6 @@
 
 import functools
 from collections.abc import Collection, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import pairwise
 from types import ModuleType
@@ -11,6 +10,7 @@ import numpy as np
 import torch
 
 from snnkit.utilities.compilation import told_if_slow
+from snnkit.utilities.threads import run_shared
 
 from .program import WIDTH, Program, padded
 
@@ -100,12 +100,9 @@ def run_program(
         rows = (share.start, 1, batch) if time_first else (share.start * steps, steps, 1)
         return _run_share(program, counts[share], state.of(share), rows, flat)
 
-    if len(shares) <= 1 or torch.get_num_threads() == 1:
-        counters = [run_share(share) for share in shares]
-    else:
+    if len(shares) > 1:
         _kernels(shares[0].stop > 1)  # threads would compile it once each
-        with ThreadPoolExecutor(min(torch.get_num_threads(), len(shares))) as pool:
-            counters = list(pool.map(run_share, shares))
+    counters = run_shared(run_share, shares, torch.get_num_threads())
     kept = {name: array for name, array in recorded.items() if name in wanted}
     zeros = _zero_counters(program)
     totals = [np.sum(rows, axis=0) for rows in zip(zeros, *counters, strict=True)]

@@ -1,16 +1,11 @@
 """Runs kernels: compiles or loads them at their first call, and shares the batch among threads.
 
-Numba's own threads are not used: not every backend of theirs may be entered from two Python threads, or
-after a fork. Kernels release the interpreter lock, so plain threads do. Each batch element is computed by
-one thread, whichever it is, and sums over the batch are left to the caller: results do not depend on the
-number of threads.
+Each batch element is computed by one thread, whichever it is, and sums over the batch are left to the
+caller: results do not depend on the number of threads.
 """
 
 import functools
-import os
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from itertools import pairwise
 from typing import Any
@@ -19,6 +14,7 @@ import numpy as np
 import torch
 
 from snnkit.utilities.compilation import told_if_slow
+from snnkit.utilities.threads import run_shared
 
 __all__ = ["run_kernel"]
 
@@ -50,49 +46,12 @@ def run_kernel(module: str, name: str, shape: Sequence[int], arguments: Sequence
     if threads < 2 or batch * steps * channels < PARALLEL_FROM:
         kernel(0, batch, *arguments)
     else:
-        _run_shared(functools.partial(_call_share, kernel, arguments), batch, threads)
-
-
-def _call_share(kernel: Callable[..., None], arguments: Sequence[Any], low: int, high: int) -> None:
-    kernel(low, high, *arguments)
-
-
-def _run_shared(run: Callable[[int, int], None], batch: int, threads: int) -> None:
-    """Run all of the batch in small shares that the threads fetch; this thread is one of them.
-
-    A thread that gets no processor (torch's own threads keep theirs busy for some milliseconds after each
-    operation) then delays nothing: the others take its shares.
-    """
-    count = min(batch, SHARES_PER_THREAD * threads)
-    edges = [batch * i // count for i in range(count + 1)]
-    shares = deque(pairwise(edges))
-
-    def work() -> None:
-        while True:
-            try:
-                low, high = shares.popleft()
-            except IndexError:
-                return
-            run(low, high)
-
-    helpers = [_pool().submit(work) for _ in range(threads - 1)]
-    work()
-    for helper in helpers:
-        if not helper.cancel():
-            helper.result()
+        shares = min(batch, SHARES_PER_THREAD * threads)
+        edges = [batch * i // shares for i in range(shares + 1)]
+        run_shared(lambda edge: kernel(*edge, *arguments), list(pairwise(edges)), threads)
 
 
 @functools.cache
 def _kernel(module: str, name: str) -> Callable[..., None]:
     with told_if_slow("neuron kernels"):
         return getattr(import_module(module if "." in module else f"snnkit.nn.kernels.{module}"), name)
-
-
-@functools.cache
-def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(os.cpu_count() or 1, 1), thread_name_prefix="snnkit-kernels")
-
-
-if hasattr(os, "register_at_fork"):
-    # A forked process has none of its parent's threads: it must not wait for them.
-    os.register_at_fork(after_in_child=_pool.cache_clear)
