@@ -6,7 +6,7 @@ from torch import nn
 
 from ..arguments import in_mode, leaves, map_leaves
 from ..errors import GraphError
-from ..functions import Function
+from ..functions import FACTORIES, Function
 from ..registry import call_module
 from .cloning import Clone
 from .nodes import Node, Recording, Scope
@@ -105,17 +105,11 @@ def _replay(recording: Recording, clone: Clone, inputs: dict[str, Any], wanted: 
 def _compute(node: Node, args: Any, kwargs: Any, clone: Clone) -> Any:
     device = clone.tensors[0].device if clone.tensors else None
     if device is not None and device.type == "meta":
-        if "device" in kwargs or node.operation in _FACTORIES:
+        if "device" in kwargs or node.operation in FACTORIES:
             kwargs = {**kwargs, "device": device}
         if node.operation == "attribute" and node.args[1] == "device":
             return device
     return Function(node.operation, node.in_place)(*args, **kwargs)
-
-
-_FACTORIES = frozenset(
-    {"arange", "empty", "eye", "full", "linspace", "logspace", "ones", "rand", "randint", "randn", "randperm",
-     "tensor", "zeros"}
-)  # fmt: skip
 
 
 def _with_sources(nodes: list[Node]) -> set[int]:

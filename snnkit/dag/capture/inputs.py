@@ -169,7 +169,9 @@ def example_of(model: nn.Module) -> tuple[Any, ...]:
         if size is not None:
             return (_numbers(2, *size),)
     for module in nn.Module.modules(model):
-        example = _for_layer(module)
+        registered, example = example_for(module), _for_layer(module)
+        if registered is not None:
+            return registered
         if example is not None:
             return (example,)
     raise CaptureError(f"{type(model).__name__} does not tell what it takes: pass example_inputs.")

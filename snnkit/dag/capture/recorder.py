@@ -1,6 +1,7 @@
 """Watches a model run, and writes every call down."""
 
 import inspect
+import threading
 import weakref
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -14,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..arguments import is_namedtuple, leaves, map_leaves
 from ..errors import CaptureError
-from ..functions import canonical
+from ..functions import FACTORIES, canonical
 from .aliases import Aliases, can_be_functional
 from .cloning import Clone, Origin
 from .nodes import Node, Recording, Scope
@@ -39,6 +40,7 @@ class Recorder(TorchFunctionMode):
     ) -> None:
         super().__init__()
         self.clone = clone
+        self.thread = threading.get_ident()
         self.device = device
         self.reported = reported
         self.functional = functional
@@ -318,7 +320,7 @@ class Recorder(TorchFunctionMode):
             kwargs["device"] = self.device
         if operation == "to":
             args = tuple(self.device if isinstance(leaf, str) else leaf for leaf in args)
-        is_factory = operation in _FACTORIES
+        is_factory = operation in FACTORIES
         if is_factory and kwargs.get("device") is None:
             kwargs["device"] = self.device
         if operation == "to" and getattr(func, "__name__", "") in ("cpu", "cuda"):
@@ -367,12 +369,6 @@ class Recorder(TorchFunctionMode):
     def finish(self, inputs: dict[str, Node], output: Any) -> Recording:
         """Return the recording once the model has run."""
         return Recording(self.root, self.nodes, inputs, output, self.reads_sizes)
-
-
-_FACTORIES = frozenset(
-    {"arange", "empty", "eye", "full", "linspace", "logspace", "ones", "rand", "randint", "randn", "randperm",
-     "tensor", "zeros"}
-)  # fmt: skip
 
 
 @cache

@@ -1,5 +1,6 @@
 """One run of a model under the recorder."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -112,7 +113,7 @@ def _no_custom_gradients(recorder: Recorder) -> Iterator[None]:
     original = function.__dict__["apply"]
 
     def apply(cls: Any, *args: Any, **kwargs: Any) -> Any:
-        if recorder.is_tracing:
+        if recorder.is_tracing and recorder.thread == threading.get_ident():
             raise CaptureError(
                 f"{recorder.where()}: {cls.__name__} is a torch.autograd.Function, whose backward a graph "
                 "cannot hold. Register the module that calls it with register_reading(), as one vertex."

@@ -2,6 +2,15 @@
 
 from .canonical import Call, canonical
 from .function import FreeTensor, Function
-from .library import FUNCTIONS, FunctionSpec, function_named
+from .library import FACTORIES, FUNCTIONS, FunctionSpec, function_named
 
-__all__ = ["FUNCTIONS", "Call", "FreeTensor", "Function", "FunctionSpec", "canonical", "function_named"]
+__all__ = [
+    "FACTORIES",
+    "FUNCTIONS",
+    "Call",
+    "FreeTensor",
+    "Function",
+    "FunctionSpec",
+    "canonical",
+    "function_named",
+]

@@ -16,7 +16,7 @@ from ..errors import GraphError
 from . import own
 from .table import FUNCTIONAL, OPERATORS, TENSOR, TORCH
 
-__all__ = ["FUNCTIONS", "FunctionSpec", "function_named"]
+__all__ = ["FACTORIES", "FUNCTIONS", "FunctionSpec", "function_named"]
 
 _PYTHON_NAMES = {
     "div": "truediv",
@@ -117,6 +117,12 @@ def _load() -> dict[str, FunctionSpec]:
 
 FUNCTIONS: dict[str, FunctionSpec] = _load()
 """All functions that graphs may hold, and files may name."""
+
+
+FACTORIES: frozenset[str] = frozenset(
+    name for name, spec in FUNCTIONS.items() if "device" in spec.parameters and "input" not in spec.parameters
+)
+"""Functions that make tensors out of numbers."""
 
 
 def function_named(name: str) -> FunctionSpec:
