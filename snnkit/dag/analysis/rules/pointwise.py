@@ -29,7 +29,8 @@ def broadcast_axes(op: Operation, read: list[Axes], shape: tuple[int, ...], p: P
 
 
 @rule("pointwise", "masked_fill", "where", "native_dropout", "dropout", "alpha_dropout", "polar", "hardswish",
-      "hardsigmoid", "silu", "mish", "gelu", "prelu", "_prelu_kernel", "rrelu", "logit", "lerp", "isclose", "floor_divide",
+      "hardsigmoid", "silu", "mish", "gelu", "prelu", "_prelu_kernel", "rrelu", "logit", "lerp", "isclose",
+      "floor_divide",
       flow=pointwise)  # fmt: skip
 def _pointwise(op: Operation, p: Propagation) -> list[tuple[Axis, ...]]:
     values = list(values_in(list(op.arguments.values())))
