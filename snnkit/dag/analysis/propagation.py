@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from snnkit.dag.analysis.axes import Atom, Axis, Reason, fresh, fresh_frozen, is_frozen, leaves
+from snnkit.dag.analysis.axes import Atom, Axis, Reason, fresh, fresh_frozen, leaves
 from snnkit.dag.analysis.module_rules import module_rule_of
 from snnkit.dag.analysis.tape import Operation, Tape, Value
 from snnkit.dag.analysis.unification import freeze, soften, unify
@@ -150,10 +150,6 @@ class Propagation:
     def unfrozen(self, value: Value) -> list[Atom]:
         """Return the atoms of ``value`` that may change."""
         return [atom for axis in self.of(value) for atom in leaves(axis) if not atom.frozen]
-
-    def is_open(self, axis: Axis) -> bool:
-        """Whether some index of the axis may change."""
-        return not is_frozen(axis)
 
 
 def _axes_of_given(value: Value) -> Axes:
