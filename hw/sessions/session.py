@@ -37,7 +37,7 @@ class Session(ABC):
         >>> from snnkit.hw.xylo import Specification
         >>> spec = Specification.create(chip="imu", weights_in=[[90]], weights_out=[[80]], threshold=60)
         >>> with connect("sim:imu") as session:
-        ...     session.configure(spec)
+        ...     _ = session.configure(spec)
         ...     output, state, record = session.run(np.ones((4, 1), int), record=True)
         >>> record["Spikes"][:, 0].tolist()
         [0, 1, 1, 1]
