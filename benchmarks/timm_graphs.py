@@ -96,7 +96,7 @@ def measure(entry: TimmModel, max_parameters: float) -> dict[str, Any]:
         "file": entry.file,
         "parameters": entry.parameters,
         "forward": forward,
-        "beyond": elapsed - checks.seconds - forward,
+        "beyond": max(0.0, elapsed - checks.seconds - forward),
         "checks": checks.seconds,
         "vertices": sum(1 for _ in graph.traverse_paths()),
         "free batch": all(0 in spec.free for spec in signature.tensors()),

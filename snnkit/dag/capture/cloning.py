@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .recurrences import shorten_recurrences
+
 __all__ = ["Clone", "Origin", "make_clone", "share_module"]
 
 _PLAIN = (bool, int, float, str, type, torch.dtype, torch.device, torch.Size, types.FunctionType)
@@ -70,6 +72,8 @@ def make_clone(model: nn.Module, device: torch.device | None, clear_caches: bool
     clone.module = copy_module(model, memo)
     if clear_caches:
         empty_caches(clone.module)
+    if device is not None and device.type == "meta":
+        shorten_recurrences(clone.module)
     return clone
 
 
