@@ -318,9 +318,10 @@ def test_data_loader_workers_can_run_nets():
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        expected = torch.stack(list(OneBatch(neurons)))
+        dataset = OneBatch(neurons)
+        expected = torch.stack([dataset[index] for index in range(len(dataset))])
         loader = torch.utils.data.DataLoader(
-            OneBatch(neurons), batch_size=2, num_workers=2, multiprocessing_context="fork"
+            dataset, batch_size=2, num_workers=2, multiprocessing_context="fork"
         )
         loaded = torch.cat(list(loader))
     finally:
