@@ -47,6 +47,8 @@ def summed_over_batch(parts: np.ndarray, shape: torch.Size) -> Tensor:
     The order of the sum does not depend on the number of threads, which torch's own does not promise.
     """
     value = np.add.reduce(parts, axis=0)
+    if value.shape == tuple(shape):
+        return torch.from_numpy(value)
     padded = (1,) * (value.ndim - len(shape)) + tuple(shape)
     axes = tuple(axis for axis, size in enumerate(padded) if size == 1 and value.shape[axis] != 1)
     return torch.from_numpy(np.add.reduce(value, axis=axes, keepdims=True)).reshape(shape)

@@ -82,8 +82,8 @@ class FusedLIF(torch.autograd.Function):
             *(flat(tensor, dtype) for tensor in (*last, spikes, *courses, *kept)),
         )  # fmt: skip
         run_kernel("lif_kernels", "lif_forward", _division(inputs), arrays)
-        ctx.options = options
         if options.train:
+            ctx.options, ctx.constants = options, constants
             ctx.save_for_backward(*inputs, *kept, None if inputs.w_rec is None else spikes)
             ctx.set_materialize_grads(False)
         return spikes, *last, *courses
@@ -99,7 +99,7 @@ class FusedLIF(torch.autograd.Function):
             from snnkit.nn.kernels.plain_run import gradients_with_graph, plain_run
 
             return (*gradients_with_graph(plain_run(ctx.options), inputs, need, gradients), None)
-        return (*_gradients(inputs, need, ctx.options, (spikes, *marks), gradients), None)
+        return (*_gradients(inputs, need, ctx, (spikes, *marks), gradients), None)
 
 
 def _layout(inputs: NeuronInputs) -> tuple[int, int]:
@@ -130,11 +130,12 @@ def _division(inputs: NeuronInputs) -> tuple[int, int, int]:
 def _gradients(
     inputs: NeuronInputs,
     need: NeuronInputs,
-    options: LIFOptions,
+    ctx: Any,
     kept: tuple[Tensor | None, ...],
     gradients: tuple[Tensor | None, ...],
 ) -> NeuronInputs:
-    constants = _constants(inputs)
+    # The saved tensors were read, which refuses constants that were changed meanwhile: these are the same.
+    options, constants = ctx.options, ctx.constants
     dtype, (batch, steps, channels) = constants[0].dtype, inputs.data.shape
     g_spikes, g_vmem, g_isyn, g_iahp, *g_courses = gradients
     pairs = ((g_vmem, inputs.vmem), (g_isyn, inputs.isyn), (g_iahp, inputs.iahp))
