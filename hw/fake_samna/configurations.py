@@ -32,7 +32,8 @@ class _EnumField(Field[Any]):
         self._kind, self._first = kind, first
 
     def default(self) -> Enum:
-        return self._kind[self._first]
+        first: Enum = self._kind.__members__[self._first]
+        return first
 
     def checked(self, value: Any) -> Enum:
         if not isinstance(value, self._kind):

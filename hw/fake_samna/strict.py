@@ -3,7 +3,7 @@
 import json
 import operator
 from collections.abc import Callable, Iterable, Mapping
-from enum import Enum
+from enum import Enum, EnumType
 from typing import Any, ClassVar
 
 __all__ = ["Namespace", "Struct", "boolean", "enumeration", "exactly", "integer", "integers", "real", "text"]
@@ -70,11 +70,29 @@ def integers(name: str, value: Any) -> list[int]:
     return [one(name, entry) for entry in value]
 
 
+class _BoundEnumType(EnumType):
+    """Members of bound enumerations are attributes: there is no subscript, and nothing to go through."""
+
+    def __getitem__(cls, name: str) -> Any:
+        raise TypeError(f"type {cls.__name__!r} is not subscriptable")
+
+    def __iter__(cls) -> Any:
+        raise TypeError(f"type {cls.__name__!r} is not iterable")
+
+
+class _BoundEnum(Enum, metaclass=_BoundEnumType):
+    """An enumeration that converts to int, but does not accept an int in its place."""
+
+    def __int__(self) -> int:
+        return int(self.value)
+
+    __index__ = __int__
+
+
 def enumeration(name: str, members: Mapping[str, int], module: str) -> type[Enum]:
-    """Return an enumeration that converts to int, but does not accept an int in its place."""
-    make: Any = Enum
+    """Return an enumeration as bindings make them: its members are attributes."""
+    make: Any = _BoundEnum
     kind: Any = make(name, dict(members), module=module)
-    kind.__int__ = kind.__index__ = lambda self: self.value
     found: type[Enum] = kind
     return found
 

@@ -193,9 +193,9 @@ class SamnaBoard:
         with _calling("build a configuration"):
             made = self._part.configuration.XyloConfiguration()
             write_object(made, ours, self._made_of)
-            made.operation_mode = self._part.OperationMode[mode]
+            made.operation_mode = getattr(self._part.OperationMode, mode)
             if source is not None:
-                made.input_source = self._part.InputSource[source]
+                made.input_source = getattr(self._part.InputSource, source)
             for name, value in (interface or {}).items():
                 setattr(made.input_interface, name, value)
         return made

@@ -56,6 +56,8 @@ def test_wrong_types_are_refused(chip: str) -> None:
         names.event.Spike,
         lambda: names.event.Spike(neuron_id=-1, **{step: 1}),
         lambda: setattr(config, "operation_mode", 1),
+        lambda: names.OperationMode["Manual"],
+        lambda: list(names.OperationMode),
         lambda: setattr(config, "bias_enable", 1),
         lambda: setattr(config.input, "weight_bit_shift", 1.0),
         lambda: setattr(config.readout, "neurons", [3]),
