@@ -142,7 +142,16 @@ def _as_tensor(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: d
     return recorder.record(torch.tensor, args, kwargs)
 
 
+def _no_nested_tensors(
+    recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> bool:
+    # torch asks this of the numbers in a padding mask, to leave padded positions out where it can: the graph
+    # is that of the ordinary path, which holds for any mask.
+    return False
+
+
 _MORE: dict[str, Handler] = {
+    "_nested_tensor_from_mask_left_aligned": _no_nested_tensors,
     "__get__": _get_attribute,
     "__set__": _set_attribute,
     "__delete__": _set_attribute,
