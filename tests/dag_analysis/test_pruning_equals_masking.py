@@ -89,6 +89,31 @@ def test_attention_keeps_the_scale_of_the_head_it_was_made_with():
     assert attention.kwargs["scale"] == 8**-0.5
 
 
+class SharedKeys(nn.Module):
+    """Attention in which two heads of queries each share one of keys and values."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.q, self.kv, self.out = nn.Linear(6, 16), nn.Linear(6, 16), nn.Linear(16, 3)
+
+    def forward(self, x):
+        batch, time, _ = x.shape
+        q = self.q(x).view(batch, time, 4, 4).transpose(1, 2)
+        k, v = (t.reshape(batch, time, 2, 4).transpose(1, 2) for t in self.kv(x).chunk(2, dim=-1))
+        k, v = k.repeat_interleave(2, 1), v[:, :, None].expand(-1, -1, 2, -1, -1).flatten(1, 2)
+        return self.out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+def test_heads_that_share_keys_go_by_head_of_keys_or_by_query():
+    torch.manual_seed(0)
+    inputs = torch.randn(2, 5, 6).double()
+    pruned = prune(SharedKeys().double(), inputs, Plan(ratio=0.5, kinds=("heads",)), "random")
+    assert [group.size for group in pruned.keep] == [2, 2]
+    assert pruned.certificate.error < 1e-14
+    repeated = next(v for v in pruned.model.inner_vertices if v.operation == "repeat_interleave")
+    assert repeated.args[1] == 1
+
+
 def test_a_batch_norm_behind_a_concatenation_does_not_turn_dropped_channels_into_constants():
     model, inputs = case("densenet")
     pruned = prune(model, inputs, Plan(ratio=0.5), "random")

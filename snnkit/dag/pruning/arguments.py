@@ -126,6 +126,17 @@ def _repeated(vertex: InnerVertex, sizes: NewSizes) -> Call:
     return _with(vertex, _listed(vertex, sizes, 1, old, times[len(times) - len(old) :]))
 
 
+@_rule("repeat_interleave")
+def _interleaved(vertex: InnerVertex, sizes: NewSizes) -> Call:
+    times, dim = _given(sizes)[1], vertex.kwargs.get("dim")
+    if not isinstance(times, int) or dim is None:
+        return _with(vertex)
+    # How often may be an axis of its own: queries that share a head of keys.
+    new = sizes.result_shape()[dim] // sizes.input_shape()[dim]
+    found = _with(vertex, (vertex.args[0], _entry(vertex, sizes, vertex.args[1], times, new)))
+    return Call(found.operation, found.args, {k: v for k, v in found.kwargs.items() if k != "output_size"})
+
+
 @_rule("split", "chunk", "tensor_split", "split_with_sizes", "unsafe_chunk")
 def _split(vertex: InnerVertex, sizes: NewSizes) -> Call:
     dim = vertex.kwargs.get("dim", 0)
