@@ -9,6 +9,7 @@ from torch import nn
 
 from snnkit.dag import DagModule, GraphError, build_from_unstructured_module
 from snnkit.dag.files.layers import LAYERS, layer_config, layer_tensors, make_layer, place_tensors
+from snnkit.dag.files.writing import document_digest
 from snnkit.nn.combinators import Residual, Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch, aLIFTorch
 from snnkit.nn.networks import SynNet, WaveSenseNet
@@ -159,6 +160,7 @@ def test_saving_again_replaces_the_earlier_graph(saved):
 def edited(path, change):
     document = json.loads((path / "graph.json").read_text())
     change(document)
+    document["sha256"] = document_digest(document)
     (path / "graph.json").write_text(json.dumps(document))
 
 
@@ -211,6 +213,17 @@ def test_damaged_and_hostile_files_are_refused(saved, change):
     _, _, path = saved
     edited(path, change)
     with pytest.raises(FileFormatError):
+        DagModule.load(path)
+
+
+@pytest.mark.parametrize("name", ["graph.json", "weights-*"])
+def test_one_changed_character_is_found(saved, name):
+    _, _, path = saved
+    file = next(path.glob(name))
+    content = file.read_bytes()
+    position = content.rindex(b"0") if name == "graph.json" else len(content) // 2
+    file.write_bytes(content[:position] + b"1" + content[position + 1 :])
+    with pytest.raises(FileFormatError, match="damaged"):
         DagModule.load(path)
 
 

@@ -16,7 +16,7 @@ from .formats import format_named, known_formats
 from .layers import make_layer, place_tensors
 from .tensors import TensorReader
 from .values import decode
-from .writing import FORMAT, GRAPH_FILE, VERSION
+from .writing import FORMAT, GRAPH_FILE, VERSION, document_digest
 
 __all__ = ["load_graph"]
 
@@ -42,6 +42,8 @@ def load_graph(path: str | Path) -> DagModule:
             f"{folder / GRAPH_FILE} has version {document.get('version')!r} of its format; "
             f"this release reads version {VERSION}."
         )
+    if document.get("sha256") != document_digest(document):
+        raise FileFormatError(f"{folder / GRAPH_FILE} is damaged: its content does not match its checksum.")
     tensors = TensorReader(folder, document.get("weights"), document.get("tensors"))
     try:
         return _Reader(tensors, _list(document, "modules")).graph(_dict(document, "graph"))

@@ -83,13 +83,7 @@ _WRITERS: tuple[tuple[Any, Callable[[Any, _Parts], tuple[str, Any]]], ...] = (
     (torch.layout, lambda value, part: ("layout", str(value).removeprefix("torch."))),
     (torch.memory_format, lambda value, part: ("memory", str(value).removeprefix("torch."))),
     (ByMode, lambda value, part: ("mode", [part(value.training), part(value.evaluation)])),
-    (
-        TensorSpec,
-        lambda value, part: (
-            "spec",
-            [list(value.shape), str(value.dtype).removeprefix("torch."), list(value.free)],
-        ),
-    ),
+    (TensorSpec, lambda value, part: ("spec", _spec(value))),
 )
 
 

@@ -1,5 +1,7 @@
 """Writing a graph: its structure as JSON, its tensors beside it."""
 
+import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +21,7 @@ from .layers import layer_config, layer_tensors
 from .tensors import TensorWriter
 from .values import encode
 
-__all__ = ["FORMAT", "GRAPH_FILE", "VERSION", "save_graph"]
+__all__ = ["FORMAT", "GRAPH_FILE", "VERSION", "document_digest", "save_graph"]
 
 FORMAT = "snnkit.graph"
 VERSION = 1
@@ -55,10 +57,17 @@ def save_graph(graph: DagModule, path: str | Path) -> None:
         "modules": writer.modules,
         "graph": content,
     }
+    document["sha256"] = document_digest(document)
     write_json(folder / GRAPH_FILE, document)
     for stale in folder.glob("weights-*.safetensors"):
         if stale.name != weights["file"]:
             stale.unlink()
+
+
+def document_digest(document: Content) -> str:
+    """Return the checksum of all that a graph's JSON says beside the checksum itself."""
+    rest = {key: value for key, value in document.items() if key != "sha256"}
+    return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 class _Writer:
