@@ -1,6 +1,7 @@
 """What a graph costs: multiply-accumulates, parameters, activations, and events where there are some."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,7 +19,7 @@ from .running import watching
 from .shapes import layer_rule_of, meta_inputs, run_on_meta
 from .vertex import InnerVertex
 
-__all__ = ["GraphCost", "VertexCost", "cost_of"]
+__all__ = ["GraphCost", "VertexCost", "cost_of", "pixels_of"]
 
 _LINEAR = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 
@@ -52,7 +53,7 @@ class GraphCost:
 
     Attributes:
         vertices: By path, nested graphs' vertices in place of the graphs.
-        pixels: Positions of the first input, ``height * width`` of an image; None for other inputs.
+        pixels: Positions of the first input, see :func:`pixels_of`; None if it holds no images.
     """
 
     vertices: dict[str, VertexCost] = field(repr=False)
@@ -75,7 +76,7 @@ class GraphCost:
 
     @property
     def kmapp(self) -> float | None:
-        """Thousands of multiply-accumulates per pixel of the input image."""
+        """Thousands of multiply-accumulates per pixel of the images given; None for other inputs."""
         return None if self.pixels is None else self.macs / self.pixels / 1000
 
     @property
@@ -108,6 +109,12 @@ def _total(values: list[float | None]) -> float | None:
     return sum(known) if known else None
 
 
+_VECTOR_PRODUCTS: dict[Any, int] = {
+    torch.ops.aten.mv: 0, torch.ops.aten.addmv: 1, torch.ops.aten.dot: 0, torch.ops.aten.vdot: 0,
+}  # fmt: skip
+"""Products that torch has no rule for -> the argument of whose elements each is multiplied once."""
+
+
 class _Counter(TorchDispatchMode):
     """Adds up the multiply-accumulates of matrix products and convolutions."""
 
@@ -121,7 +128,9 @@ class _Counter(TorchDispatchMode):
         """Run one operation and count it."""
         out = func(*args, **(kwargs or {}))
         rule = flop_registry.get(func._overloadpacket)
-        if rule is not None:
+        if func._overloadpacket in _VECTOR_PRODUCTS:
+            self.macs += args[_VECTOR_PRODUCTS[func._overloadpacket]].numel()
+        elif rule is not None:
             # torch counts a multiplication and an addition as two.
             self.macs += rule(*args, **(kwargs or {}), out_val=out) // 2
         return out
@@ -171,11 +180,18 @@ def kind_of(vertex: InnerVertex) -> str:
     return vertex.operation or type(vertex.module).__name__
 
 
+def pixels_of(shape: Sequence[int]) -> int | None:
+    """Return the pixels of all images of a batch ``(batch, channels, height, width)``; also of volumes.
+
+    None for other shapes: of ``(batch, time, channels)`` and ``(batch, channels, time)`` nobody can tell which
+    it is.
+    """
+    return shape[0] * math.prod(shape[2:]) if len(shape) in (4, 5) else None
+
+
 def _pixels(inputs: tuple[Any, ...]) -> int | None:
     first = next((leaf for leaf in leaves(inputs) if isinstance(leaf, Tensor)), None)
-    if first is None or first.dim() != 4:
-        return None
-    return first.shape[-2] * first.shape[-1]
+    return None if first is None else pixels_of(first.shape)
 
 
 def _count_events(graph: DagModule, inputs: tuple[Any, ...], costs: dict[str, VertexCost]) -> None:

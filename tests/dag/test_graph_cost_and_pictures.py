@@ -52,6 +52,7 @@ def test_multiply_accumulates_follow_from_the_sizes():
     assert cost.vertices["conv"].activations == 8 * 16
     double = captured().cost(torch.zeros(2, 3, 8, 8))
     assert double.macs == 2 * cost.macs
+    assert double.kmapp == cost.kmapp
 
 
 def test_events_and_synaptic_operations_are_counted_on_real_inputs():

@@ -5,11 +5,13 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from coupling_models import case
+from coupling_models import CASES, case
 from torch import nn
+from torch.nn import functional as F
 
+from snnkit.dag import build_from_unstructured_module, coupling
 from snnkit.dag.errors import GraphError
-from snnkit.dag.pruning import BatchNormScale, Magnitude, Plan, Taylor, prune, prune_iteratively
+from snnkit.dag.pruning import BatchNormScale, CostModel, Magnitude, Plan, Taylor, prune, prune_iteratively
 from snnkit.utilities.errors import ConfigurationError
 
 
@@ -55,6 +57,37 @@ def test_budgets_are_met_and_used(cost):
     pruned = prune(model, inputs, Plan(budget={cost: 0.5}))
     share = getattr(pruned.after, cost) / getattr(pruned.before, cost)
     assert 0.35 < share <= 0.5
+
+
+class Interleaved(nn.Module):
+    """A grouped convolution whose groups do not fit the channels, and products with vectors."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 12, 3, groups=3), nn.Conv2d(12, 24, 1, groups=3)
+        self.vector = nn.Parameter(torch.randn(24))
+
+    def forward(self, x):
+        y = F.channel_shuffle(self.first(x), 3)
+        return self.second(y).mean((2, 3)) @ self.vector + self.vector @ self.vector
+
+
+@pytest.mark.parametrize("name", [*CASES, "interleaved"])
+def test_costs_of_channels_are_those_that_the_graph_counts(name):
+    model, inputs = (Interleaved(), (torch.randn(1, 3, 6, 6),)) if name == "interleaved" else case(name)
+    graph = build_from_unstructured_module(model.eval(), inputs)
+    found, counted = CostModel(coupling(graph, inputs))({}), graph.cost(*inputs)
+    batch = inputs[0].shape[0]
+    assert (found.macs * batch, found.parameters, found.kmapp) == (
+        counted.macs,
+        counted.parameters,
+        counted.kmapp,
+    )
+
+
+def test_costs_per_pixel_are_for_images():
+    with pytest.raises(ConfigurationError, match="kmapp counts per pixel"):
+        prune(mlp(3, 8, 2), torch.randn(2, 3), Plan(budget={"kmapp": 0.5}))
 
 
 def test_absolute_budgets_and_counts_agree_with_the_model():

@@ -7,6 +7,7 @@ from typing import Any
 
 from snnkit.dag.analysis.axes import Atom, Axis, Concat, leaves, resolved
 from snnkit.dag.channels import Coupling, Group
+from snnkit.dag.cost import pixels_of
 from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 
 __all__ = ["COSTS", "CostModel", "Costs"]
@@ -21,17 +22,18 @@ class Costs:
     Args:
         parameters: Number of parameters; buffers are not counted.
         macs: Multiply-accumulates of one example: matrix products, convolutions, recurrent layers.
-        kmapp: Thousands of multiply-accumulates per pixel, or other position, of the input.
+        kmapp: Thousands of multiply-accumulates per pixel of the input; None if that is no image.
     """
 
     parameters: int
     macs: int
-    kmapp: float
+    kmapp: float | None
 
 
 class CostModel:
-    """Counts of a model as functions of the numbers of channels.
+    """Counts of a model as functions of the numbers of channels, which may be tensors with gradients.
 
+    With all channels they are what :meth:`~snnkit.dag.DagModule.cost` counts vertex by vertex.
     The batch of the example inputs is divided out, as far as every operation runs once per example.
     """
 
@@ -43,24 +45,31 @@ class CostModel:
         self._macs = _Polynomial([cost.axes for cost in coupling.costs], groups)
         shapes = [value.shape for value in coupling.tape.inputs]
         self._batch = shapes[0][0] if shapes and shapes[0] else 1
-        # A pixel is a position of the first input: all axes but those of examples and channels.
-        self._positions = max(1, math.prod(shapes[0][2:])) if shapes else 1
+        pixels = pixels_of(shapes[0]) if shapes else None
+        self._pixels = pixels and pixels // self._batch
 
     def __call__(self, counts: Mapping[Group, Any]) -> Costs:
         """Return the costs if of each group in ``counts`` so many channels remain, of others all."""
         by_atom = {group.atom: count for group, count in counts.items()}
         macs = self._macs(by_atom) / self._batch
-        return Costs(self._parameters(by_atom), macs, macs / (1000 * self._positions))
+        kmapp = macs / (1000 * self._pixels) if self._pixels else None
+        return Costs(self._parameters(by_atom), macs, kmapp)
 
     def of(self, name: str, counts: Mapping[Group, Any]) -> Any:
         """Return one of the costs; a tensor, if the numbers of channels are.
 
         Raises:
-            ConfigurationError: there is no such cost.
+            ConfigurationError: there is no such cost, or the model has none.
         """
         if name not in COSTS:
             raise ConfigurationError(unknown_key_message("cost", name, COSTS))
-        return getattr(self(counts), name)
+        found = getattr(self(counts), name)
+        if found is None:
+            raise ConfigurationError(
+                "kmapp counts per pixel, and the model's first input is no image (batch, channels, height, "
+                "width): use macs."
+            )
+        return found
 
 
 class _Polynomial:

@@ -1,6 +1,6 @@
 """Convolutions: dense, grouped, depthwise, transposed."""
 
-from snnkit.dag.analysis.axes import UNIT, Axis, Reason, product
+from snnkit.dag.analysis.axes import Axis, Reason, product
 from snnkit.dag.analysis.flow import product_of
 from snnkit.dag.analysis.propagation import Propagation
 from snnkit.dag.analysis.rules.table import rule
@@ -46,8 +46,8 @@ def _channels(op: Operation, p: Propagation, channels: Axis, weight: Value) -> t
         freeze(channels, reason)
         freeze(first, reason)
         freeze(second, reason)
-        n = second.size * groups if transposed else first.size
-        return (p.frozen(n, reason.text, op) if transposed else first), UNIT
+        summed = p.frozen(channels.size // groups, reason.text, op)
+        return (p.frozen(second.size * groups, reason.text, op) if transposed else first), summed
     p.same(parts[0], own[0], op)
     p.note(op, "groups", own[0])
     if transposed:
