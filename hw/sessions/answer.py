@@ -9,7 +9,7 @@ from ..xylo.simulator.run import RECORDS, CoreState
 from ..xylo.specification.core import Specification
 from .power import PowerReading
 
-__all__ = ["OUTPUT", "Answer", "joined", "record_names"]
+__all__ = ["OUTPUT", "Answer", "joined", "record_names", "record_width"]
 
 OUTPUT = "Spikes_out"
 """The record that is the output of a run."""
@@ -21,6 +21,11 @@ def record_names(spec: Specification) -> tuple[str, ...]:
     return tuple(name for name in RECORDS if name not in absent)
 
 
+def record_width(spec: Specification, name: str) -> int:
+    """Return how many neurons a record has."""
+    return spec.n_out if name.endswith("_out") else spec.n_hidden
+
+
 @dataclass(frozen=True, eq=False)
 class Answer:
     """The answer to a batch of rasters.
@@ -30,7 +35,7 @@ class Answer:
         state: after the last step.
         first_steps: for each sample the device's own number of its first time step.
         power: measured while it ran; None if that was not asked for or cannot be.
-        retries: attempts that failed and were repeated.
+        retries: writes, resets and runs that failed and were repeated.
         reordered: readouts that came out of order and were put right.
     """
 
@@ -53,6 +58,5 @@ def joined(answers: Sequence[Answer]) -> Answer:
         ),
         first_steps=tuple(step for a in answers for step in a.first_steps),
         power=PowerReading.joined(readings) if readings else None,
-        retries=sum(a.retries for a in answers),
         reordered=sum(a.reordered for a in answers),
     )

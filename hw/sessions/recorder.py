@@ -49,23 +49,26 @@ class RecordingSession(Session):
     ) -> None:
         self._operations.append(Operation(kind, told, arrays, (type(error).__name__, str(error))))
 
-    def _configure(self, spec: Specification) -> None:
+    def _configure(self, spec: Specification) -> int:
         header, arrays = specification_parts(spec)
         try:
-            self._inner._configure(spec)
+            retries = self._inner._configure(spec)
         except SessionError as error:
             self._note_failure("configure", {"specification": header, "reported": []}, arrays, error)
             raise
         reported = list(self._inner.reported(spec))
-        self._note("configure", {"specification": header, "reported": reported}, arrays)
+        told = {"specification": header, "reported": reported, "retries": retries}
+        self._note("configure", told, arrays)
+        return retries
 
-    def _reset(self) -> None:
+    def _reset(self) -> int:
         try:
-            self._inner._reset()
+            retries = self._inner._reset()
         except SessionError as error:
             self._note_failure("reset", {}, {}, error)
             raise
-        self._note("reset", {}, {})
+        self._note("reset", {"retries": retries}, {})
+        return retries
 
     def _run(self, counts: np.ndarray, wanted: tuple[str, ...], *, from_rest: bool, power: bool) -> Answer:
         told = {"wanted": list(wanted), "from_rest": from_rest, "power": power}

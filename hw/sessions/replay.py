@@ -1,6 +1,8 @@
 """A recorded session, played again on a machine without a board."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,11 @@ import numpy as np
 from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import FileFormatError
 
+from ..xylo.simulator.program import compile_program
 from ..xylo.simulator.run import RECORDS, CoreState
-from ..xylo.specification.core import Specification
+from ..xylo.specification.core import ARRAYS, Specification
 from ..xylo.specification.files import specification_of_parts
-from .answer import OUTPUT, Answer
+from .answer import OUTPUT, Answer, record_width
 from .errors import ReplayMismatch, error_named
 from .power import PowerReading
 from .recording import Operation, Recording
@@ -56,16 +59,23 @@ class ReplaySession(Session):
         """Return the records that the recorded session gave."""
         return self._reported
 
-    def _configure(self, spec: Specification) -> None:
+    def _configure(self, spec: Specification) -> int:
         operation = self._taken("configure")
         recorded = _specification(operation)
         if recorded != spec:
-            raise self._mismatch(f"another program was recorded here: {recorded!r}, not {spec!r}")
-        self._reported = tuple(map(str, operation.told["reported"]))
+            differing = ", ".join(_differing(recorded, spec))
+            raise self._mismatch(f"another program was recorded here, which differs in {differing}")
+        self._spec = spec
         self._done(operation)
+        with self._whole_answer():
+            self._reported = tuple(map(str, operation.told["reported"]))
+            return int(operation.told["retries"])
 
-    def _reset(self) -> None:
-        self._done(self._taken("reset"))
+    def _reset(self) -> int:
+        operation = self._taken("reset")
+        self._done(operation)
+        with self._whole_answer():
+            return int(operation.told["retries"])
 
     def _run(self, counts: np.ndarray, wanted: tuple[str, ...], *, from_rest: bool, power: bool) -> Answer:
         operation = self._taken("run")
@@ -106,33 +116,58 @@ class ReplaySession(Session):
             f"{self._path}, operation {self._next}: {what}. Recorded calls are answered in their order."
         )
 
-    def _answer_of(self, operation: Operation, wanted: tuple[str, ...]) -> Answer:
+    @contextmanager
+    def _whole_answer(self) -> Iterator[None]:
+        """Tell that the answer of the operation before the next one cannot be used."""
         try:
+            yield
+        except (KeyError, TypeError, ValueError) as error:
+            raise FileFormatError(
+                f"{self._path}, operation {self._next - 1}: the answer is not whole: {error!r}"
+            ) from error
+
+    def _answer_of(self, operation: Operation, wanted: tuple[str, ...]) -> Answer:
+        with self._whole_answer():
             found: dict[str, Any] = operation.told["answer"]
             arrays = operation.arrays
+            spec, (batch, steps, _) = self._spec, arrays["raster"].shape
             reading = None
             if "power" in found:
                 supplies = {str(name): arrays[f"power.{name}"] for name in found["supplies"]}
                 reading = PowerReading(supplies, **found["power"])
+            shapes = vars(CoreState.zero(compile_program(spec), batch))
             return Answer(
-                recorded={name: _typed(arrays[f"record.{name}"], name) for name in (OUTPUT, *wanted)},
+                recorded={
+                    name: _shaped(
+                        arrays[f"record.{name}"],
+                        name,
+                        RECORDS[name],
+                        (batch, steps, record_width(spec, name)),
+                    )
+                    for name in (OUTPUT, *wanted)
+                },
                 state=CoreState(
-                    *(arrays[f"state.{name}"] for name in ("isyn", "vmem", "spikes", "isyn_out", "vmem_out"))
+                    *(
+                        _shaped(arrays[f"state.{name}"], name, like.dtype, like.shape)
+                        for name, like in shapes.items()
+                    )
                 ),
                 first_steps=tuple(map(int, found["first_steps"])),
                 power=reading,
                 retries=int(found["retries"]),
                 reordered=int(found["reordered"]),
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise FileFormatError(
-                f"{self._path}, operation {self._next - 1}: the answer is not whole: {error!r}"
-            ) from error
 
 
-def _typed(array: np.ndarray, name: str) -> np.ndarray:
-    if array.dtype != np.dtype(RECORDS[name]):
-        raise ValueError(f"{name} is {array.dtype}")
+def _differing(one: Specification, other: Specification) -> list[str]:
+    """Return the fields in which two programs differ."""
+    pairs = ((field.name, getattr(one, field.name), getattr(other, field.name)) for field in fields(one))
+    return [name for name, a, b in pairs if not (np.array_equal(a, b) if name in ARRAYS else a == b)]
+
+
+def _shaped(array: np.ndarray, name: str, dtype: Any, shape: tuple[int, ...]) -> np.ndarray:
+    if array.dtype != np.dtype(dtype) or array.shape != shape:
+        raise ValueError(f"{name} is {array.dtype} {array.shape} instead of {np.dtype(dtype)} {shape}")
     return array
 
 

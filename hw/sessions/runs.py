@@ -7,7 +7,7 @@ import numpy as np
 
 from ..xylo.simulator.run import RECORDS
 from ..xylo.specification.core import Specification
-from .answer import OUTPUT
+from .answer import OUTPUT, record_width
 from .errors import ReadoutLost
 from .samna_driver import Readout, SamnaBoard
 from .states import States, read_states
@@ -97,13 +97,9 @@ def _recorded(
     return {name: _checked(spec, name, found[name], len(readouts)) for name in (OUTPUT, *wanted)}
 
 
-def _width(spec: Specification, name: str) -> int:
-    return spec.n_out if name.endswith("_out") else spec.n_hidden
-
-
 def _checked(spec: Specification, name: str, values: np.ndarray, steps: int) -> np.ndarray:
     """Return a record in the chip's width; one of another shape is refused."""
-    expected = (steps, _width(spec, name))
+    expected = (steps, record_width(spec, name))
     if values.shape != expected:
         raise ReadoutLost(
             f"The chip reported {name} as {values.shape} instead of {expected} values. Nothing of this run "
@@ -113,7 +109,7 @@ def _checked(spec: Specification, name: str, values: np.ndarray, steps: int) -> 
 
 
 def _empty(spec: Specification, wanted: tuple[str, ...]) -> dict[str, np.ndarray]:
-    return {name: np.zeros((0, _width(spec, name)), RECORDS[name]) for name in (OUTPUT, *wanted)}
+    return {name: np.zeros((0, record_width(spec, name)), RECORDS[name]) for name in (OUTPUT, *wanted)}
 
 
 def run_single_steps(

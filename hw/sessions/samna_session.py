@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 import numpy as np
@@ -80,6 +81,8 @@ class SamnaSession(Session):
         self._monitored, self._memory_open, self._at_rest = False, False, False
         self._built: dict[tuple[bool, bool, bool], tuple[XyloConfiguration, Any]] = {}
         self._board: SamnaBoard | None = None
+        self._repeated = 0
+        """Attempts of any kind that failed, since the board was opened."""
         self._open()
         names = self._opened.names
         self._power_frequency = names.power_frequency if power_frequency is None else power_frequency
@@ -167,11 +170,13 @@ class SamnaSession(Session):
 
     # Configuration.
 
-    def _configure(self, spec: Specification) -> None:
+    def _configure(self, spec: Specification) -> int:
+        before = self._repeated
         self._spec, self._built = spec, {}
         self._monitored = self._memory_open = False
         self._apply()
         self._reset()
+        return self._repeated - before
 
     def _ours(self, *, cleared: bool = False) -> XyloConfiguration:
         config: Any = configuration_from_specification(self._spec)
@@ -203,6 +208,7 @@ class SamnaSession(Session):
             found = board.differences(ours, written)
             if not found:
                 return
+            self._repeated += 1
         listed = "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
         raise ConfigurationNotApplied(
             f"After {self._retries + 1} attempts the chip does not hold what was written: {listed}. Power "
@@ -247,13 +253,15 @@ class SamnaSession(Session):
 
     # Resets.
 
-    def _reset(self) -> None:
+    def _reset(self) -> int:
+        before = self._repeated
         for _ in range(self._retries + 1):
             self._clear_states()
             left = self._states()
             if left.is_rest:
                 self._at_rest = True
-                return
+                return self._repeated - before
+            self._repeated += 1
         raise StateNotReset(
             f"After {self._retries + 1} resets states are not zero: {left.described}. Power the board off "
             "and on, and connect again."
@@ -320,6 +328,7 @@ class SamnaSession(Session):
     # Running.
 
     def _run(self, counts: np.ndarray, wanted: tuple[str, ...], *, from_rest: bool, power: bool) -> Answer:
+        before = self._repeated
         if self._monitored != bool(wanted) and self._mode == "accelerated":
             self._monitored = bool(wanted)
             self._apply()
@@ -327,7 +336,7 @@ class SamnaSession(Session):
             self._sample(counts[index], wanted, from_rest, power)
             for index in counted(len(counts), f"Running on {self._info.name}", self._progress)
         ]
-        return joined(answers)
+        return replace(joined(answers), retries=self._repeated - before)
 
     def _sample(self, counts: np.ndarray, wanted: tuple[str, ...], from_rest: bool, power: bool) -> Answer:
         """Run one raster; one that began at rest is repeated if readouts are lost."""
@@ -337,13 +346,14 @@ class SamnaSession(Session):
                 self._reset()
             self._at_rest = False
             try:
-                return self._attempt(counts, wanted, power, attempt)
+                return self._attempt(counts, wanted, power)
             except (ReadoutLost, ReadoutTimeout):
                 if not from_rest or attempt == self._retries:
                     raise
             attempt += 1
+            self._repeated += 1
 
-    def _attempt(self, counts: np.ndarray, wanted: tuple[str, ...], power: bool, attempt: int) -> Answer:
+    def _attempt(self, counts: np.ndarray, wanted: tuple[str, ...], power: bool) -> Answer:
         run = run_accelerated if self._mode == "accelerated" else run_single_steps
         self._set_memory(not power or (self._mode == "single-step" and bool(wanted)))
         meter = self._opened.start_power(self._power_frequency) if power else None
@@ -359,7 +369,6 @@ class SamnaSession(Session):
             state=self._states().as_core_state(),
             first_steps=(ran.first_step,),
             power=reading,
-            retries=attempt,
             reordered=ran.reordered,
         )
 

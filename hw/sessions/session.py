@@ -49,20 +49,21 @@ class Session(ABC):
         self._condition: Condition = "rest"
         self._closed = False
         self._last: tuple[np.ndarray, Answer] | None = None
+        self._retries_done = 0
 
     # What a backend has to do.
 
     @abstractmethod
-    def _configure(self, spec: Specification) -> None:
-        """Put a program that fits the chip onto it, and its states to rest."""
+    def _configure(self, spec: Specification) -> int:
+        """Put a program that fits the chip onto it, and its states to rest; return what was repeated."""
 
     @abstractmethod
     def _run(self, counts: np.ndarray, wanted: tuple[str, ...], *, from_rest: bool, power: bool) -> Answer:
         """Run ``(batch, time, Nin)`` counts; every sample from rest, or one sample from where it stands."""
 
     @abstractmethod
-    def _reset(self) -> None:
-        """Put states to rest and drop pending events, or raise StateNotReset."""
+    def _reset(self) -> int:
+        """Put states to rest and drop pending events, or raise StateNotReset; return what was repeated."""
 
     def _close(self) -> None:
         """Let go of the device; must not raise."""
@@ -101,8 +102,8 @@ class Session(ABC):
 
     @property
     def retries(self) -> int:
-        """Attempts of the last run that failed and were repeated."""
-        return 0 if self._last is None else self._last[1].retries
+        """Writes, resets and runs that failed and were repeated in the last configure, reset or run."""
+        return self._retries_done
 
     @property
     def reordered(self) -> int:
@@ -128,7 +129,8 @@ class Session(ABC):
             listed = "\n".join(f"  - {violation}" for violation in broken)
             raise ConfigurationRejected(f"{self._chip.title} does not take this program:\n{listed}")
         self._specification, self._condition, self._last = None, "unknown", None
-        self._configure(specification)
+        self._retries_done = 0
+        self._retries_done = self._configure(specification)
         self._specification, self._condition = specification, "rest"
         return self
 
@@ -162,12 +164,14 @@ class Session(ABC):
                 "The last run did not end, so the chip's states are not known. Call reset() first; or give "
                 "a batch, of which every sample begins at rest."
             )
+        self._retries_done = 0
         if not given.batched and self._condition == "spent":
             self.reset()
         before, self._condition = self._condition, "unknown"
         answer = self._answer(counts, wanted, batched=given.batched, fresh=before == "rest", power=power)
         self._condition = "spent" if given.batched else "warm"
         self._last = counts, answer
+        self._retries_done += answer.retries
         return self._returned(given, answer, wanted)
 
     def _answer(
@@ -184,8 +188,8 @@ class Session(ABC):
             StateNotReset: something is still there, after repeated attempts.
         """
         self._ready()
-        self._condition = "unknown"
-        self._reset()
+        self._condition, self._retries_done = "unknown", 0
+        self._retries_done = self._reset()
         self._condition = "rest"
         return self
 

@@ -23,9 +23,9 @@ class SimulatedSession(Session):
         super().__init__(f"sim:{chip.name}", chip)
         self._step = 0
 
-    def _configure(self, spec: Specification) -> None:
+    def _configure(self, spec: Specification) -> int:
         self._program = compile_program(spec)
-        self._reset()
+        return self._reset()
 
     def _run(self, counts: np.ndarray, wanted: tuple[str, ...], *, from_rest: bool, power: bool) -> Answer:
         if from_rest:
@@ -38,5 +38,6 @@ class SimulatedSession(Session):
             self._state = run.state
         return Answer(run.recorded, run.state, firsts)
 
-    def _reset(self) -> None:
+    def _reset(self) -> int:
         self._state = CoreState.zero(self._program)
+        return 0

@@ -64,7 +64,7 @@ class DeviceValidation:
         comparison: where device and simulator first differ, and which parameter explains it.
         measured: power while the rasters ran; None where it cannot be measured.
         estimate: of the cycle model with the activity of these rasters.
-        retries: runs that failed and were repeated.
+        retries: writes, resets and runs that failed and were repeated.
         reordered: readouts that came out of order.
         versions: of driver and firmware.
     """
@@ -105,7 +105,9 @@ class DeviceValidation:
             lines += [f"  explained by {candidate}" for candidate in divergence.candidates[:3]]
         lines.append(f"Power: {self.power_text}.")
         if self.retries or self.reordered:
-            lines.append(f"{self.retries} runs were repeated, {self.reordered} readouts put in order.")
+            lines.append(
+                f"{self.retries} failed attempts were repeated, {self.reordered} readouts put in order."
+            )
         return "\n".join(lines)
 
     @property
@@ -154,8 +156,9 @@ def validate_on(session: Session, spec: Specification, raster: Any) -> DeviceVal
     """
     counts = read_raster(raster, spec.n_in).counts
     session.configure(spec)
+    retries = session.retries
     output, _, record = session.run(counts, record=True)
-    retries, reordered = session.retries, session.reordered
+    retries, reordered = retries + session.retries, session.reordered
     found = {OUTPUT: output, **record}
     expected_output, _, expected = XyloSim(spec)(counts, record=True)
     expected = {OUTPUT: expected_output, **expected}

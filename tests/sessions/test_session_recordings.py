@@ -1,5 +1,6 @@
 """A recorded session: byte for byte the same, and nothing else than what was recorded."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -88,7 +89,7 @@ def test_failures_are_recorded_and_come_again(tmp_path: Path) -> None:
 
 def test_anything_else_than_was_recorded_is_refused(recorded: Path) -> None:
     session = connect(f"replay:{recorded}")
-    with pytest.raises(ReplayMismatch, match="another program"):
+    with pytest.raises(ReplayMismatch, match=r"another program .* differs in weights_in"):
         session.configure(program("imu", seed=5))
     session.configure(program("imu"))
     raster = rasters(samples=1)[0]
@@ -151,3 +152,42 @@ def test_hostile_files_are_refused_without_running_anything(recorded: Path, tmp_
         path = write_arrays(tmp_path / "forged.xrec", {}, forged)
         with pytest.raises(FileFormatError, match="no readable recording"):
             connect(f"replay:{path}")
+
+
+def test_an_answer_that_does_not_fit_its_question_is_refused_even_with_a_right_checksum(
+    recorded: Path, tmp_path: Path
+) -> None:
+    whole = Recording.load(recorded)
+    configured, run, *_ = whole.operations
+    for name in ("record.Spikes_out", "record.Vmem", "state.isyn"):
+        short = replace(run, arrays={**run.arrays, name: run.arrays[name][..., :1]})
+        path = replace(whole, operations=(configured, short)).save(tmp_path / "short.xrec")
+        with connect(f"replay:{path}") as session:
+            session.configure(program("imu"))
+            with pytest.raises(FileFormatError, match="operation 1: the answer is not whole"):
+                session.run(rasters(samples=1)[0], record=True)
+    silent = replace(configured, told={"specification": configured.told["specification"]})
+    path = replace(whole, operations=(silent,)).save(tmp_path / "silent.xrec")
+    with connect(f"replay:{path}") as session, pytest.raises(FileFormatError, match="reported"):
+        session.configure(program("imu"))
+
+
+def test_what_was_repeated_is_counted_in_a_replay_too(tmp_path: Path) -> None:
+    path = tmp_path / "session.xrec"
+    driver = FakeSamna(["imu"], faults=Faults(corrupted_writes=1, stuck_resets=2, dropped_readouts=1))
+
+    def counts(session: Session) -> list[int]:
+        found = []
+        session.configure(program("imu"))
+        found.append(session.retries)
+        session.run(rasters())
+        found.append(session.retries)
+        session.run(rasters())
+        found.append(session.retries)
+        session.reset()
+        return [*found, session.retries]
+
+    with connect("samna:", driver=driver, record_to=path) as session:
+        assert counts(session) == [1, 2, 0, 0]
+    with connect(f"replay:{path}") as session:
+        assert counts(session) == [1, 2, 0, 0]
