@@ -195,7 +195,8 @@ def validate(
 
     With --on, compare a device with the simulator. A FILE.xylo is checked by its test vectors.
     """
-    if on is not None or (run is not None and run.suffix == ".xylo"):
+    of_device = any(option is not None for option in (on, record, samples))
+    if of_device or (run is not None and run.suffix == ".xylo"):
         from snnkit.commands.device import validate as on_device
 
         raise typer.Exit(on_device(run, on, record, samples, as_json=as_json))

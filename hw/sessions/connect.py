@@ -1,5 +1,6 @@
 """``connect``: from a short text to a session."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 
 from .errors import DeviceBusy, DeviceNotFound, DriverMissing
 from .samna_driver import BoardInfo, SamnaDriver
-from .samna_session import Mode, SamnaSession
+from .samna_session import MODES, Mode, SamnaSession
 from .session import Session
 
 __all__ = ["boards", "connect", "driver_module"]
@@ -35,7 +36,7 @@ def connect(
     Args:
         uri: ``sim:CHIP``; ``samna:`` for the first free board, ``samna:CHIP``, ``samna:BOARD`` or
             ``samna:BOARD:INDEX`` for a certain one; ``fake:CHIP``; ``replay:FILE``.
-        record_to: a ``.xrec`` file, written when the session is closed.
+        record_to: a file that ends in ``.xrec``, written when the session is closed.
         mode: ``"accelerated"``: all steps at once; ``"single-step"``: one by one, every state can be read.
         read_timeout: seconds without an answer after which a board is given up.
         retries: how often a board repeats a configuration, a reset, or a run that began at rest.
@@ -45,13 +46,14 @@ def connect(
         driver: the vendor's module, or one like it; else it is imported, for ``samna:`` only.
 
     Raises:
-        ConfigurationError: the text names nothing that there is.
+        ConfigurationError: the text names nothing that there is, or an option makes no sense.
         DriverMissing, DeviceNotFound, DeviceBusy, FirmwareTooOld: there is no board to be had.
         FileFormatError: the recording is damaged.
     """
-    scheme, _, rest = uri.partition(":")
-    if scheme not in SCHEMES or not uri.startswith(f"{scheme}:"):
-        raise ConfigurationError(f"{unknown_key_message('session', uri, SCHEMES)} Say {EXAMPLES}.")
+    scheme, rest = _parts(uri)
+    record_to = None if record_to is None else Path(record_to)
+    numbers = {"read_timeout": read_timeout, "power_frequency": power_frequency, "main_clock": main_clock}
+    _require_options(mode, record_to, retries, numbers)
     session: Session
     if scheme == "sim":
         from .simulated import SimulatedSession
@@ -62,6 +64,8 @@ def connect(
 
         session = ReplaySession(rest)
     else:
+        if scheme == "samna":
+            _chip_named(rest.partition(":")[0])  # a slip of the pen is told before the driver is looked for
         wrapped = SamnaDriver(_driver(scheme, rest) if driver is None else driver)
         session = SamnaSession(
             uri,
@@ -77,6 +81,34 @@ def connect(
     return session if record_to is None else _recorded(session, record_to)
 
 
+def _parts(uri: str) -> tuple[str, str]:
+    """Return what stands before and behind the colon."""
+    scheme, colon, rest = str(uri).partition(":")
+    if scheme not in SCHEMES:
+        raise ConfigurationError(f"{unknown_key_message('session', str(uri), SCHEMES)} Say {EXAMPLES}.")
+    if not colon or (scheme == "replay" and not rest):
+        raise ConfigurationError(f"{uri!r} is not whole. Say {EXAMPLES}.")
+    return scheme, rest
+
+
+def _require_options(
+    mode: str, record_to: Path | None, retries: int, positive: Mapping[str, float | None]
+) -> None:
+    """Refuse options that make no sense, all at once, before anything is opened."""
+    wrong = []
+    if mode not in MODES:
+        wrong.append(unknown_key_message("mode", str(mode), MODES))
+    if record_to is not None and (record_to.suffix != ".xrec" or record_to.is_dir()):
+        wrong.append(f"record_to = {record_to} must be a file that ends in .xrec.")
+    if not isinstance(retries, int) or retries < 0:
+        wrong.append(f"retries = {retries!r} must be 0 or more.")
+    for name, value in positive.items():
+        if value is not None and not 0 < value < float("inf"):
+            wrong.append(f"{name} = {value!r} must be above 0.")
+    if wrong:
+        raise ConfigurationError(" ".join(wrong))
+
+
 def _driver(scheme: str, chip: str) -> Any:
     """Return the vendor's driver, or an imitation with one board."""
     if scheme == "samna":
@@ -86,7 +118,7 @@ def _driver(scheme: str, chip: str) -> Any:
     return FakeSamna([get_chip(chip).name])
 
 
-def _recorded(session: Session, path: str | Path) -> Session:
+def _recorded(session: Session, path: Path) -> Session:
     from .recorder import RecordingSession
 
     return RecordingSession(session, path)

@@ -197,10 +197,7 @@ class _Monitor(_OnBoard):
         """
         if record:
             raise ConfigurationError("States cannot be recorded in real time: run a raster with XyloSamna.")
-        session = self._session
-        if not isinstance(session, SamnaSession):  # checked when it was made
-            raise ConfigurationError(f"{session.uri} has no sensor.")
-        heard = session.listen(
+        heard = self._session.listen(
             len(input_data), dt=self._dt, hibernation=self._hibernation,
             interface=self._interface, power=record_power,
         )  # fmt: skip

@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from types import TracebackType
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from ..xylo.specification.core import Specification
 from .answer import OUTPUT, Answer, record_names
 from .errors import ConfigurationRejected, NotConfigured, SessionClosed, StateUnknown
 from .power import SessionPower
+
+if TYPE_CHECKING:
+    from .realtime import Heard
 
 __all__ = ["Session"]
 
@@ -192,6 +195,25 @@ class Session(ABC):
         self._retries_done = self._reset()
         self._condition = "rest"
         return self
+
+    def listen(
+        self,
+        steps: int,
+        *,
+        dt: float | None = None,
+        hibernation: bool = False,
+        interface: Mapping[str, Any] | None = None,
+        power: bool = False,
+    ) -> "Heard":
+        """Let the chip run on its own sensor for ``steps`` time steps: only boards and imitations can.
+
+        Raises:
+            ConfigurationError: this session has no sensor.
+        """
+        raise ConfigurationError(
+            f"{type(self).__name__} to {self._uri} has no sensor to listen to. Real time needs a board, "
+            "connected without record_to: what a sensor hears is not recorded."
+        )
 
     def power(self) -> SessionPower:
         """Return measured and estimated power of the last run.

@@ -8,6 +8,7 @@ from rich.text import Text
 from snnkit.commands.folders import existing_run
 from snnkit.commands.terminal import grid, print_json, show, status
 from snnkit.recipes.xylo_files import device_file, is_xylo_file, load_target, pack_run, validate_target
+from snnkit.utilities.errors import ConfigurationError
 
 __all__ = ["pack", "validate"]
 
@@ -16,6 +17,10 @@ def validate(
     path: Path | None, on: str | None, record_to: Path | None, samples: int | None, *, as_json: bool
 ) -> int:
     """Check a program's test vectors, on a device if one is named; exit code 1 if anything differs."""
+    if on is None and (record_to is not None or samples is not None):
+        raise ConfigurationError(
+            "--record and --samples are about a device: name one with --on, such as fake:imu."
+        )
     target = load_target(path if path is not None else existing_run(None).path)
     if not target.check.passed:
         if as_json:

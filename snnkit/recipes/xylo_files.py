@@ -10,7 +10,7 @@ from snnkit.hw.sessions.connect import connect
 from snnkit.hw.sessions.validation import DeviceValidation, validate_on
 from snnkit.hw.xylo.archive.xylo_file import XyloFile, load_deployment, save_deployment
 from snnkit.hw.xylo.specification.core import Specification
-from snnkit.hw.xylo.validation.vectors import VectorCheck, check_vectors
+from snnkit.hw.xylo.validation.vectors import VectorCheck, check_vectors, read_vectors
 from snnkit.recipes.chip_stages import load_program
 from snnkit.recipes.metrics_file import read_metrics
 from snnkit.recipes.run_folder import RunFolder
@@ -74,7 +74,7 @@ def load_target(path: Path) -> Target:
     specification, _ = load_program(folder)
     _require_vectors(folder)
     check = check_vectors(specification, folder.vectors)
-    return Target(path, specification, read_arrays(folder.vectors)[0]["raster"], check)
+    return Target(path, specification, read_vectors(folder.vectors)[0]["raster"], check)
 
 
 def validate_target(
@@ -128,7 +128,7 @@ def pack_run(folder: RunFolder, out: Path | None = None) -> Path:
     recipe = folder.recipe()
     specification, table = load_program(folder)
     _require_vectors(folder)
-    rasters = read_arrays(folder.vectors)[0]["raster"]
+    rasters = read_vectors(folder.vectors)[0]["raster"]
     chosen = np.unique(
         np.linspace(0, len(rasters) - 1, min(len(rasters), _PACKED_VECTORS)).round().astype(int)
     )

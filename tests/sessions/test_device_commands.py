@@ -59,3 +59,16 @@ def test_a_recording_of_a_faulty_device_fails_wherever_it_is_replayed(
     done = call_here("validate", xylo_file, "--on", f"replay:{recording}")
     assert done.returncode == 1
     assert "threshold of hidden neuron 5" in done.stdout
+
+
+def test_options_about_a_device_need_one(xylo_file: Path, tmp_path: Path) -> None:
+    for option in (("--record", tmp_path / "lab.xrec"), ("--samples", "1")):
+        for path in (xylo_file, tmp_path):
+            done = call_here("validate", path, *option)
+            assert done.returncode == 1
+            assert "name one with --on" in done.stderr
+    before = xylo_file.read_bytes()
+    done = call_here("validate", xylo_file, "--on", "fake:imu", "--record", xylo_file)
+    assert done.returncode == 1
+    assert "ends in .xrec" in done.stderr
+    assert xylo_file.read_bytes() == before

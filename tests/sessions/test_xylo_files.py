@@ -122,7 +122,10 @@ def test_files_of_other_kinds_and_versions_are_told(written: Path, tmp_path: Pat
         ({"version": 2}, "version 2"),
         ({"format": "else"}, "'else'"),
         ({"specification": "0" * 64}, "not the one"),
-        ({"delay": "soon"}, "cannot be used"),
+        ({"delay": "soon"}, "no number of time steps"),
+        ({"delay": -1}, "no number of time steps"),
+        ({"delay": 1.5}, "no number of time steps"),
+        ({"chip": "a2"}, "not the one"),
         ({"about": 3}, "cannot be used"),
     ):
         write_container(path, own | changed, members)
@@ -139,3 +142,15 @@ def test_files_of_other_kinds_and_versions_are_told(written: Path, tmp_path: Pat
 def test_vectors_are_needed(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="at least one sample"):
         save_deployment(tmp_path / "net.xylo", program("imu"), rasters()[:0])
+
+
+def test_vectors_that_are_none_are_refused_when_the_file_is_read(written: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(written) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    header = json.loads(members.pop("manifest.json"))
+    own = {name: value for name, value in header.items() if name not in ("files", "sha256")}
+    path = tmp_path / "other.xylo"
+    for vectors in (b"junk", members["specification.safetensors"]):
+        write_container(path, own, members | {"vectors.safetensors": vectors})
+        with pytest.raises(FileFormatError, match=r"vectors\.safetensors"):
+            load_deployment(path)

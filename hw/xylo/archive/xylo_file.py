@@ -16,7 +16,7 @@ from snnkit.utilities.errors import FileFormatError
 from snnkit.utilities.files import read_arrays, write_arrays
 
 from ..specification.core import Specification
-from ..validation.vectors import VectorCheck, check_vectors, make_vectors
+from ..validation.vectors import VectorCheck, check_vectors, make_vectors, read_vectors
 from .container import read_container, write_container
 
 if TYPE_CHECKING:
@@ -103,8 +103,11 @@ class XyloFile:
                 (folder / member).write_bytes(content)
             spec = Specification.load(folder / _SPECIFICATION[0])
             weights = read_arrays(folder / _WEIGHTS)[0] if _WEIGHTS in members else {}
-        if spec.digest != header["specification"]:
+        if spec.digest != header["specification"] or spec.chip != header["chip"]:
             raise FileFormatError("the program is not the one that the manifest names.")
+        delay = header["delay"]
+        if type(delay) is not int or delay < 0:
+            raise FileFormatError(f"delay = {delay!r} is no number of time steps.")
         encoder = json.loads(members[_ENCODER])
         if not isinstance(encoder, dict):
             raise FileFormatError("the encoder's settings are no table.")
@@ -112,18 +115,22 @@ class XyloFile:
             key: {str(name): str(value) for name, value in header[key].items()}
             for key in ("about", "versions")
         }
-        return cls(spec, members[_VECTORS], int(header["delay"]), encoder, weights, **texts)
+        found = cls(spec, members[_VECTORS], delay, encoder, weights, **texts)
+        found._vectors()
+        return found
 
     def rasters(self) -> np.ndarray:
         """Return the rasters of the test vectors, ``(samples, time, Nin)``."""
-        with tempfile.TemporaryDirectory() as name:
-            arrays, _ = read_arrays(self._written(Path(name)))
-        return arrays["raster"]
+        return self._vectors()["raster"]
 
     def check(self, reference_samples: int = 2) -> VectorCheck:
         """Simulate the test vectors again and compare every bit; see :func:`check_vectors`."""
         with tempfile.TemporaryDirectory() as name:
             return check_vectors(self.specification, self._written(Path(name)), reference_samples)
+
+    def _vectors(self) -> dict[str, np.ndarray]:
+        with tempfile.TemporaryDirectory() as name:
+            return read_vectors(self._written(Path(name)))[0]
 
     def _written(self, folder: Path) -> Path:
         (folder / _VECTORS).write_bytes(self.vectors)

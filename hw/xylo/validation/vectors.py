@@ -14,7 +14,7 @@ from ..simulator.reference import reference_run
 from ..simulator.xylo_sim import XyloSim
 from ..specification.core import Specification
 
-__all__ = ["VectorCheck", "check_vectors", "make_vectors"]
+__all__ = ["VectorCheck", "check_vectors", "make_vectors", "read_vectors"]
 
 FORMAT = "snnkit-xylo-vectors"
 VERSION = "1"
@@ -61,6 +61,17 @@ def make_vectors(spec: Specification, raster: Any, path: str | Path) -> Path:
     return write_arrays(path, arrays, metadata)
 
 
+def read_vectors(path: str | Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Return the arrays of a vector file, and its labels; FileFormatError if it is none."""
+    arrays, metadata = read_arrays(path)
+    missing = {"raster", "Spikes_out", *_RECORDS} - arrays.keys()
+    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION or missing:
+        raise FileFormatError(
+            f"{Path(path).name} holds no Xylo test vectors of version {VERSION}: make them with make_vectors."
+        )
+    return arrays, metadata
+
+
 def check_vectors(spec: Specification, path: str | Path, reference_samples: int = 2) -> VectorCheck:
     """Simulate the rasters of a vector file again and compare every bit.
 
@@ -71,12 +82,7 @@ def check_vectors(spec: Specification, path: str | Path, reference_samples: int 
         FileFormatError: if the file is damaged or not of this kind.
         ShapeError: if the program has another number of inputs.
     """
-    arrays, metadata = read_arrays(path)
-    missing = {"raster", "Spikes_out", *_RECORDS} - arrays.keys()
-    if metadata.get("format") != FORMAT or metadata.get("version") != VERSION or missing:
-        raise FileFormatError(
-            f"{path} holds no Xylo test vectors of version {VERSION}: make them with make_vectors."
-        )
+    arrays, metadata = read_vectors(path)
     raster = arrays.pop("raster")
     differences = _differences(arrays, _answer(spec, raster), "the simulator now")
     referenced = min(reference_samples, len(raster))
