@@ -1,7 +1,8 @@
 """From a trained float network and labelled recordings to a network fine-tuned for one chip."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -10,7 +11,7 @@ from snnkit.nn.modules import TorchModule
 from snnkit.training import Augmentation, Epoch, FitSettings, Readout, Trainer
 from snnkit.transforms.scaling import ScalePlan
 from snnkit.utilities.chips import Chip, get_chip
-from snnkit.utilities.errors import DataError
+from snnkit.utilities.errors import DataError, ShapeError
 
 from .exact.conversion import chip_exact
 from .exact.module import ChipExact
@@ -25,8 +26,8 @@ _CALIBRATION = 256
 def finetune(
     net: TorchModule,
     chip: str | Chip,
-    events: Tensor,
-    labels: Tensor,
+    events: Tensor | np.ndarray,
+    labels: Tensor | np.ndarray | Sequence[int],
     *,
     settings: FitSettings = FINE_TUNING,
     readout: Readout | None = None,
@@ -57,12 +58,14 @@ def finetune(
 
     Raises:
         MappingError: with every violation, if the network does not fit.
+        ShapeError: events that are not ``(recordings, time, channels)``.
         DataError: another number of labels than of recordings, or labels that are no classes.
     """
     entry = get_chip(chip)
     readout = readout or Readout(int(net.size_out or 0))
-    labels = torch.as_tensor(labels).long()
+    events, labels = torch.as_tensor(events), torch.as_tensor(labels)
     _check(events, labels, readout)
+    labels = labels.long()
     chosen = torch.linspace(0, len(events) - 1, min(len(events), _CALIBRATION)).round().long()
     exact = chip_exact(
         net,
@@ -89,11 +92,15 @@ def finetune(
 
 
 def _check(events: Tensor, labels: Tensor, readout: Readout) -> None:
+    if events.ndim != 3:
+        raise ShapeError(
+            f"The events have shape {tuple(events.shape)}; (recordings, time, channels) is needed."
+        )
     if labels.shape != (len(events),):
         raise DataError(f"{len(events)} recordings need {len(events)} labels, not {tuple(labels.shape)}.")
-    wrong = labels[(labels < 0) | (labels >= readout.classes)]
+    wrong = labels[~((labels >= 0) & (labels < readout.classes) & (labels == labels.long()))]
     if len(wrong):
         raise DataError(
             f"{len(wrong)} of {len(labels)} labels are no class, 0 to {readout.classes - 1} "
-            f"(the first: {int(wrong[0])})."
+            f"(the first: {wrong[0].item():g})."
         )

@@ -243,6 +243,12 @@ def test_what_is_refused() -> None:
         diverge(chain(n=5), spec, counts)
     with pytest.raises(ConfigurationError, match="not programs of one network"):
         diverge(spec, program(chain(n=5)), counts)
+    with pytest.raises(ConfigurationError, match="Unknown chip 'a9'"):
+        diverge(net, net, counts, chip="a9")
+    ruined = chain()
+    ruined[0].weight.data[0, 0] = torch.nan
+    with pytest.raises(DataError, match="1_LIFTorch of the network has states that are not finite"):
+        diverge(ruined, spec, counts)
     with pytest.raises(ConfigurationError, match="share no neurons"):
         diverge(chain(), Sequential(LinearTorch((3, 2))), counts)
     with pytest.raises(ShapeError, match="channels"):

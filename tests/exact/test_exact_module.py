@@ -13,7 +13,7 @@ from snnkit.nn.combinators import Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
 from snnkit.transforms import FanInPruning, for_chip, make_param_T_network, remove_T_net
 from snnkit.utilities.chips import get_chip
-from snnkit.utilities.errors import ConfigurationError, DataError, ShapeError
+from snnkit.utilities.errors import ConfigurationError, DataError, ParameterError, ShapeError
 
 
 def small_net(seed=0, **more):
@@ -212,10 +212,51 @@ def test_calls_that_cannot_be_are_refused():
         exact.to("meta")(events())
 
 
+def test_parameters_that_training_has_ruined_are_refused_by_name():
+    exact = chip_exact(small_net(), "imu", events())
+    exact.net[0].weight.data[0, 0] = torch.nan
+    exact.net[1].tau_mem.data[0] = torch.nan
+    exact.net[3].threshold.data[1] = -0.5
+    names = r"0_LinearTorch\.weight.*1_LIFTorch's membrane.*3_LIFTorch\.threshold is -0\.5"
+    for use in (lambda: exact(events()), lambda: exact.specification, lambda: deploy(exact, "imu")):
+        with pytest.raises(ParameterError, match=names):
+            use()
+
+
+def test_half_precision_does_not_hold_the_states():
+    exact = chip_exact(small_net(), "imu", events())
+    with pytest.raises(ConfigurationError, match=r"float16.*exact\.float"):
+        exact.half()(events())
+
+
+@pytest.mark.parametrize(("batch", "steps"), [(0, 25), (4, 0), (0, 0)])
+def test_no_samples_and_no_steps(batch, steps):
+    exact = chip_exact(small_net(), "imu", events())
+    data = events()[:batch, :steps].requires_grad_()
+    output, _, record = exact(data, record=True)
+    assert output.shape == (batch, steps, 2)
+    assert record["Vmem"].shape == (batch, steps, 8)
+    output.sum().backward()
+    assert data.grad.shape == data.shape
+    assert all(not p.grad.any() for p in torch.nn.Module.parameters(exact))
+
+
+def test_programs_are_not_deployed_with_fewer_bits_than_they_were_trained_with():
+    narrow = get_chip("imu").with_weight_bits(4)
+    with pytest.raises(ConfigurationError, match="8 bits, not of 4"):
+        deploy(chip_exact(small_net(), "imu"), narrow)
+    with pytest.raises(ConfigurationError, match="8-bit weights, not for 4"):
+        deploy(for_chip(small_net(), "imu"), narrow)
+    exact = chip_exact(small_net(), narrow)
+    assert deploy(exact, "imu").specification == exact.specification
+
+
 def test_what_cannot_be_converted_is_refused():
     with pytest.raises(MappingError):
         chip_exact(Sequential(LinearTorch((3, 2)), LIFTorch(2)), "imu")
     net = small_net()
+    with pytest.raises(ConfigurationError, match="chip-exact for Xylo-IMU"):
+        chip_exact(chip_exact(net, "imu"), "a3")
     with pytest.raises(ConfigurationError, match="output_mode"):
         chip_exact(net, "imu", output_mode="Vmems")
     with pytest.raises(ConfigurationError, match="calibration too"):

@@ -9,7 +9,7 @@ from snnkit.nn.combinators import Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch, PeriodicExponential
 from snnkit.training import FitSettings, Readout
 from snnkit.utilities.chips import get_chip
-from snnkit.utilities.errors import DataError
+from snnkit.utilities.errors import DataError, ShapeError
 
 SETTINGS = FitSettings(epochs=6, batch_size=10, learning_rate=0.02, warmup=0.0)
 
@@ -75,7 +75,8 @@ def test_a_seed_repeats_and_a_plan_is_taken(tuned):
     counts, labels = events()
     short = FitSettings(epochs=1, batch_size=10, learning_rate=0.02, warmup=0.0)
     settings = {"settings": short, "readout": Readout(2, 2), "plan": tuned[0].plan}
-    first, again = (finetune(net(), "imu", counts, labels, seed=3, **settings) for _ in range(2))
+    first = finetune(net(), "imu", counts, labels, seed=3, **settings)
+    again = finetune(net(), "imu", counts.numpy(), labels.tolist(), seed=3, **settings)
     other = finetune(net(), "imu", counts, labels, seed=4, **settings)
     assert first.specification == again.specification
     assert first.specification != other.specification
@@ -97,3 +98,7 @@ def test_wrong_labels_are_refused():
         finetune(net(), "imu", counts, labels[:-1])
     with pytest.raises(DataError, match=r"20 of 40 labels are no class, 0 to 1 \(the first: [23]\)"):
         finetune(net(), "imu", counts, labels * 2 + (labels == 1), readout=Readout(2, 2))
+    with pytest.raises(DataError, match=r"no class, 0 to 3 \(the first: 0\.5\)"):
+        finetune(net(), "imu", counts, labels / 2)
+    with pytest.raises(ShapeError, match=r"\(recordings, time, channels\) is needed"):
+        finetune(net(), "imu", counts[0], labels)

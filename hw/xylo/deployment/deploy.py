@@ -113,8 +113,8 @@ def deploy(
 
     Raises:
         MappingError: with every violation, if the network does not fit.
-        ConfigurationError: the network is patched for another chip, or ``plan`` is given for a patched one;
-            ``labels`` or ``readout`` are given without calibration data.
+        ConfigurationError: the network is patched for another chip or for wider weights, or ``plan`` is given
+            for a patched one; ``labels`` or ``readout`` are given without calibration data.
         DataError: the calibration data are no event counts, or labels are no output neurons.
     """
     from ..exact.deployment import deploy_exact
@@ -175,6 +175,11 @@ def _trained_plan(net: nn.Module, chip: Chip, plan: ScalePlan | None) -> ScalePl
         raise ConfigurationError(
             f"The network is patched for {trained_for.title} ({trained_for.name}), not for {chip.title}. "
             "Take remove_T_net(net), and for_chip for the other chip."
+        )
+    if trained_for.weight_bits > chip.weight_bits:
+        raise ConfigurationError(
+            f"The network is patched for {trained_for.weight_bits}-bit weights, not for "
+            f"{chip.weight_bits} bits. Take remove_T_net(net), and for_chip for narrower weights."
         )
     if plan is not None:
         raise ConfigurationError("The network was patched by for_chip and brings its own plan: give none.")

@@ -236,11 +236,11 @@ def _keep_constants(
     work: _Work, group: Group, sums: np.ndarray, d_beta: np.ndarray, beta: np.ndarray
 ) -> None:
     """Sum over the batch, in its order."""
-    if sums.size:
+    if len(sums):
         alpha, bias, threshold = (torch.from_numpy(np.add.reduce(one, axis=0)) for one in sums)
         work.alpha[group.index], work.bias[group.index] = alpha, bias
         work.threshold[group.index] = threshold
-    if d_beta.size:
+    if len(d_beta):
         work.beta[group.index] = torch.from_numpy((np.add.reduce(d_beta, axis=1) / beta).T.copy())
 
 

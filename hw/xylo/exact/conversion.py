@@ -57,10 +57,15 @@ def chip_exact(
 
     Raises:
         MappingError: with every violation, if the network does not fit.
-        ConfigurationError: the network is patched for another chip, plan and calibration are both given, or
-            a population's surrogate is not StepPWL or PeriodicExponential.
+        ConfigurationError: the network is chip-exact already or patched for another chip, plan and
+            calibration are both given, or a population's surrogate is not StepPWL or PeriodicExponential.
         DataError: the calibration data are no event counts, or labels are no output neurons.
     """
+    if isinstance(net, ChipExact):
+        raise ConfigurationError(
+            f"The network is chip-exact for {net.chip.title} ({net.chip.name}) already: train it on as it "
+            "is, or take the network inside, chip_exact(net.net, chip)."
+        )
     entry = get_chip(chip)
     _check_arguments(calibration, labels, plan, headroom, readout, output_mode)
     inherited, net = _without_chip(net, entry)

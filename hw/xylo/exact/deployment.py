@@ -28,13 +28,18 @@ def deploy_exact(
     """Return the module's own program; see :func:`snnkit.hw.xylo.deploy`.
 
     Raises:
-        ConfigurationError: the network computes as another chip.
+        ConfigurationError: the network computes as another chip, or with wider weights.
         MappingError: training made the program break a limit (recurrent weights that were zero, say).
     """
     if net.chip.name != chip.name:
         raise ConfigurationError(
             f"This network computes as {net.chip.title} ({net.chip.name}), not as {chip.title}: make one for "
             "that chip with chip_exact(net.net, chip)."
+        )
+    if net.chip.weight_bits > chip.weight_bits:
+        raise ConfigurationError(
+            f"This network computes with weights of {net.chip.weight_bits} bits, not of "
+            f"{chip.weight_bits}: make one for narrower weights with chip_exact(net.net, chip)."
         )
     data = None if calibration is None else _calibration(net, calibration, labels, readout)
     mapped = net.mapped

@@ -28,7 +28,7 @@ from ..simulator.xylo_sim import OutputMode, XyloSim
 from ..specification.core import SHIFTS, Specification
 from .course import RECORDED, Core, Course
 from .function import ExactFunction, Forward
-from .parameters import Values, core_of, current_values, mapped_values
+from .parameters import Values, check_values, core_of, current_values, mapped_values
 from .placement import Placement
 from .replay import last_state, read_recording
 
@@ -99,20 +99,31 @@ class ChipExact(TorchModule):
         """Evolve over event counts ``(batch, time, Nin)``; return ``(batch, time, Nout)``.
 
         Raises:
-            ConfigurationError: the module is not in main memory.
+            ConfigurationError: the module is not in main memory, or not in float32 or float64.
             DataError: counts that are not whole numbers from 0 to 255.
+            ParameterError: parameters that have no integers: not finite, or thresholds of 0 or less.
         """
-        if self.vmem.device.type != "cpu":
-            raise ConfigurationError(
-                f"{self._label} computes on the CPU, but is on {self.vmem.device}: use exact.to('cpu')."
-            )
-        data, _ = self._auto_batch(data)
-        values = current_values(self.net, self._placement, deterministic=not self.training)
-        core = core_of(mapped_values(self._placement, self._template, values), self.plan)
+        data, values, core = self._begin(data)
         trained = torch.is_grad_enabled() and (data.requires_grad or self._is_trained(values))
         course, after = self._simulate(core, data, everything=trained or self._record)
         self._keep_core_state(after)
         return self._returned(data, values, Forward(self._placement, core, course, self._names()))
+
+    def _begin(self, data: Tensor) -> tuple[Tensor, Values, Core]:
+        """Return the input with a batch axis, the parameters as they are now, and their program."""
+        if self.vmem.device.type != "cpu":
+            raise ConfigurationError(
+                f"{self._label} computes on the CPU, but is on {self.vmem.device}: use exact.to('cpu')."
+            )
+        if self.vmem.dtype not in {torch.float32, torch.float64}:
+            raise ConfigurationError(
+                f"{self._label} is in {self.vmem.dtype}, which does not hold the chip's 16-bit states: use "
+                "exact.float()."
+            )
+        data, _ = self._auto_batch(data)
+        values = current_values(self.net, self._placement, deterministic=not self.training)
+        check_values(values, self._placement)
+        return data, values, core_of(mapped_values(self._placement, self._template, values), self.plan)
 
     def _is_trained(self, values: Values) -> bool:
         tensors = (*values.tensors.values(), *values.membrane.values(), *values.synaptic.values())
@@ -178,13 +189,11 @@ class ChipExact(TorchModule):
             The output, as of a call.
 
         Raises:
-            ConfigurationError: a name that is no recording.
+            ConfigurationError: a name that is no recording, or as of a call.
             ShapeError: a recording of another shape.
             DataError: a recording with numbers that the chip does not have.
         """
-        data, _ = self._auto_batch(data)
-        values = current_values(self.net, self._placement, deterministic=not self.training)
-        core = core_of(mapped_values(self._placement, self._template, values), self.plan)
+        data, values, core = self._begin(data)
         given = read_recording(recorded, data.shape[:2], self._template)
         course, after = self._simulate(core, data, everything=True)
         course = replace(course, recorded={**course.recorded, **given})
@@ -244,6 +253,7 @@ class ChipExact(TorchModule):
         """
         with torch.no_grad():
             values = current_values(self.net, self._placement, deterministic=True)
+            check_values(values, self._placement)
             mapped = mapped_values(self._placement, self._template, values)
         return replace(mapped, delay=0, delays=(0,) * len(mapped.delays))
 

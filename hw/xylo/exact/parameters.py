@@ -13,6 +13,7 @@ from snnkit.transforms.patching import bare_path, wrappers_of
 from snnkit.transforms.scaling import ScalePlan
 from snnkit.transforms.wrappers import TWrapper, own_tensors
 from snnkit.transforms.wrappers import core_of as module_inside
+from snnkit.utilities.errors import ParameterError
 
 from ..deployment.quantising import integers_of
 from ..mapping.mapped_network import MappedNetwork
@@ -20,7 +21,7 @@ from .course import Core
 from .leaks import decays
 from .placement import INPUT, Block, Group, Key, Placement
 
-__all__ = ["Values", "core_of", "current_values", "mapped_values"]
+__all__ = ["Values", "check_values", "core_of", "current_values", "mapped_values"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,30 @@ def current_values(net: nn.Module, placement: Placement, *, deterministic: bool 
         {index: pair[0] for index, pair in leaks.items()},
         {index: pair[1] for index, pair in leaks.items()},
     )
+
+
+def check_values(values: Values, placement: Placement) -> None:
+    """Refuse parameters that training has made such that no integer stands for them, all of them by name.
+
+    Raises:
+        ParameterError: values that are not finite, decays that are NaN, or thresholds of 0 or less.
+    """
+    wrong = [
+        f"{'.'.join(key)} is not finite" for key, one in values.tensors.items() if not one.isfinite().all()
+    ]
+    for group in placement.groups.values():
+        leaks = {"membrane": values.membrane[group.index], "synapses": values.synaptic[group.index]}
+        wrong += [
+            f"the decay of {group.path}'s {name} is NaN" for name, one in leaks.items() if one.isnan().any()
+        ]
+        lowest = values.tensors[group.threshold.key].min()
+        if lowest <= 0:
+            wrong.append(f"{'.'.join(group.threshold.key)} is {lowest:g} at the lowest")
+    if wrong:
+        raise ParameterError(
+            f"No chip has such parameters: {'; '.join(wrong)}. Training has diverged: use a lower learning "
+            "rate or clip gradients, and keep thresholds positive."
+        )
 
 
 def _bare_modules(net: nn.Module) -> list[tuple[str, nn.Module]]:

@@ -59,7 +59,8 @@ class CoreState:
 
     def expanded(self, batch: int) -> "CoreState":
         """Return a copy for ``batch`` samples; this state is for one of them or for all."""
-        return CoreState(*(np.repeat(a, batch // self.batch, axis=0) for a in vars(self).values()))
+        copies = batch // self.batch if self.batch else 1
+        return CoreState(*(np.repeat(a, copies, axis=0) for a in vars(self).values()))
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from torch import nn
 
 from snnkit.nn.modules import LIFBaseTorch, TorchModule
 from snnkit.transforms.calibration import like_the_values_of, quiet_copy
+from snnkit.utilities.errors import DataError
 
 from ...divergence.trace import LayerTrace, Trace
 from ..deployment.float_run import module_path
@@ -63,7 +64,7 @@ def network_trace(
     for path in paths:
         if path in modules:
             modules[path].register_forward_pre_hook(_start_recording)
-            modules[path].register_forward_hook(_keep(kept[path], states))
+            modules[path].register_forward_hook(_keep(kept[path], path, states))
     values = counts.shape[1] * sum(m.n_neurons * 5 for p, m in modules.items() if p in kept)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -99,12 +100,19 @@ def _start_recording(module: nn.Module, _arguments: Any) -> None:
     module._record = True  # type: ignore[assignment]
 
 
-def _keep(kept: list[dict[str, np.ndarray]], states: bool) -> Callable[[nn.Module, Any, Any], None]:
+def _keep(
+    kept: list[dict[str, np.ndarray]], path: str, states: bool
+) -> Callable[[nn.Module, Any, Any], None]:
     def hook(module: nn.Module, _arguments: Any, _output: Any) -> None:
         record: Mapping[str, Any] = module._record_dict  # type: ignore[assignment]
+        if not (record["spikes"].isfinite().all() and record["vmem"].isfinite().all()):
+            raise DataError(
+                f"{path} of the network has states that are not finite, so there is nothing to compare. "
+                "Check its parameters: training may have diverged."
+            )
         # Events as they arise; a module's output may have a hop delay.
         found = {"events": np.rint(record["spikes"].detach().cpu().numpy()).astype(np.int32)}
-        if states and "vmem" in record:
+        if states:
             found["Vmem"] = record["vmem"].detach().cpu().numpy()
         kept.append(found)
 

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from snnkit.transforms.chip import chip_of
+from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import ConfigurationError, DataError, ShapeError, unknown_key_message
 
 from ...divergence.trace import LayerTrace, Trace
@@ -203,6 +204,8 @@ def read_sides(
             session belongs to.
     """
     programs = [program for program in (*map(_program_of, (a, b)), specification) if program is not None]
+    if chip is not None:
+        chip = get_chip(chip).name
     patched = [chip_of(side) for side in (a, b) if isinstance(side, nn.Module)]
     chips = [programs[0].chip if programs else None, chip, *(c.name for c in patched if c), _LAYOUT_CHIP]
     layout = next(name for name in chips if name)
