@@ -6,15 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from snnkit.utilities.errors import FileFormatError
+from snnkit.utilities.errors import DataError, FileFormatError
 
 from ..divergence.diverge import diverge
 from ..divergence.result import Comparison
-from ..xylo.power import PowerEstimate
+from ..xylo.power import PowerEstimate, estimate_power
 from ..xylo.simulator.rasters import read_raster
 from ..xylo.simulator.xylo_sim import XyloSim
 from ..xylo.specification.core import Specification
 from .answer import OUTPUT
+from .errors import DriverMismatch, PowerUnavailable
 from .power import PowerReading
 from .session import Session
 
@@ -67,6 +68,7 @@ class DeviceValidation:
         retries: writes, resets and runs that failed and were repeated.
         reordered: readouts that came out of order.
         versions: of driver and firmware.
+        power_problem: why a device that should measure power did not; what it computed counts all the same.
     """
 
     uri: str
@@ -81,6 +83,7 @@ class DeviceValidation:
     retries: int
     reordered: int
     versions: Mapping[str, str]
+    power_problem: str = ""
 
     @property
     def passed(self) -> bool:
@@ -114,7 +117,8 @@ class DeviceValidation:
     def power_text(self) -> str:
         """Measured and estimated power in words."""
         if self.measured is None:
-            return f"not measured; estimated {self.estimate}"
+            why = f" ({self.power_problem.rstrip('.')})" if self.power_problem else ""
+            return f"not measured{why}; estimated {self.estimate}"
         shown = ", ".join(f"{name} {1e6 * watts:.0f} µW" for name, watts in self.measured.watts.items())
         return f"measured {shown} ({self.measured.samples} samples); estimated {self.estimate}"
 
@@ -152,9 +156,11 @@ def validate_on(session: Session, spec: Specification, raster: Any) -> DeviceVal
 
     Raises:
         SessionError: the device fails; see its subclasses.
-        ShapeError, DataError: the rasters are none of this program.
+        ShapeError, DataError: the rasters are none of this program, or there are none.
     """
     counts = read_raster(raster, spec.n_in).counts
+    if not counts.size:
+        raise DataError("A validation needs at least one raster with one time step.")
     session.configure(spec)
     retries = session.retries
     output, _, record = session.run(counts, record=True)
@@ -162,8 +168,7 @@ def validate_on(session: Session, spec: Specification, raster: Any) -> DeviceVal
     found = {OUTPUT: output, **record}
     expected_output, _, expected = XyloSim(spec)(counts, record=True)
     expected = {OUTPUT: expected_output, **expected}
-    session.run(counts, power=True)
-    power = session.power()
+    measured, problem = _measured(session, counts)
     return DeviceValidation(
         uri=session.uri,
         chip=spec.chip,
@@ -175,12 +180,23 @@ def validate_on(session: Session, spec: Specification, raster: Any) -> DeviceVal
             for name, values in found.items()
         ),
         comparison=diverge(spec, found, counts),
-        measured=None if power.measured is None else _means(power.measured),
-        estimate=power.estimate,
+        measured=measured,
+        estimate=estimate_power(spec, None, counts, expected["Spikes"]),
         retries=retries + session.retries,
         reordered=reordered + session.reordered,
         versions=dict(session.versions),
+        power_problem=problem,
     )
+
+
+def _measured(session: Session, counts: np.ndarray) -> tuple[MeasuredPower | None, str]:
+    """Run once more for power alone; return what was measured, or why nothing was."""
+    try:
+        session.run(counts, power=True)
+        reading = session.power().measured
+    except (DriverMismatch, PowerUnavailable) as error:
+        return None, str(error)
+    return None if reading is None else _means(reading), ""
 
 
 def _means(reading: PowerReading) -> MeasuredPower:

@@ -4,9 +4,9 @@ import pytest
 from sessions.session_programs import CHIPS, program, rasters
 
 from snnkit.hw import connect
-from snnkit.hw.fake_samna import Alteration, FakeSamna
+from snnkit.hw.fake_samna import Alteration, FakeSamna, Faults
 from snnkit.hw.sessions.validation import DeviceValidation, validate_on
-from snnkit.utilities.errors import FileFormatError
+from snnkit.utilities.errors import DataError, FileFormatError
 
 ALTERED = {
     "weight": Alteration("weights_rec", (2, 3, 0), 100),
@@ -70,3 +70,19 @@ def test_a_validation_goes_to_json_and_back() -> None:
     for damaged in ({}, [], {**table, "records": 3}, {**table, "version": 9}, {**table, "watt": 1}):
         with pytest.raises(FileFormatError):
             DeviceValidation.from_json(damaged)
+
+
+def test_a_power_monitor_that_fails_takes_nothing_from_the_comparison() -> None:
+    with connect("samna:", driver=FakeSamna(["imu"], faults=Faults(no_power=True))) as session:
+        found = validate_on(session, program("imu"), rasters())
+    assert found.passed
+    assert found.values > 2000
+    assert found.measured is None
+    assert "gave no usable sample of io" in found.power_problem
+    assert "not measured (The power monitor gave no usable sample" in str(found)
+    assert DeviceValidation.from_json(found.to_json()) == found
+
+
+def test_nothing_to_compare_is_no_agreement() -> None:
+    with connect("sim:imu") as session, pytest.raises(DataError, match="at least one raster"):
+        validate_on(session, program("imu"), rasters()[:0])
