@@ -1,6 +1,7 @@
 """Fine-tuning of runs: both methods, other bits and chips, and what earlier releases left."""
 
 import json
+import shutil
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -66,7 +67,8 @@ def test_a_fork_keeps_the_float_net_and_says_what_differs(finished, tmp_path):
 
 
 def test_fine_tuning_again_needs_resume(finished, recipe_file, tmp_path):
-    whole, data = finished
+    finished_folder, data = finished
+    whole = RunFolder(shutil.copytree(finished_folder.path, tmp_path / "whole"))
     with pytest.raises(ConfigurationError, match="Continue it with --resume"):
         stages.finetune(whole)
     assert stages.finetune(whole, resume=True).history == data_history(data)
