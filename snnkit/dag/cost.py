@@ -183,8 +183,7 @@ def kind_of(vertex: InnerVertex) -> str:
 def pixels_of(shape: Sequence[int]) -> int | None:
     """Return the pixels of all images of a batch ``(batch, channels, height, width)``; also of volumes.
 
-    None for other shapes: of ``(batch, time, channels)`` and ``(batch, channels, time)`` nobody can tell which
-    it is.
+    None for other shapes: ``(batch, time, channels)`` and ``(batch, channels, time)`` look the same.
     """
     return shape[0] * math.prod(shape[2:]) if len(shape) in (4, 5) else None
 

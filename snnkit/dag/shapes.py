@@ -1,10 +1,12 @@
 """The shape of every value of a graph, found by running it without numbers."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
+import torch.fx.experimental._config
 from torch import Tensor, nn
 
 from .arguments import map_leaves
@@ -13,7 +15,15 @@ from .registry import find_rule
 from .running import watching
 from .vertex import InnerVertex
 
-__all__ = ["LayerRule", "layer_rule_of", "meta_inputs", "register_layer_rule", "run_on_meta", "value_shapes"]
+__all__ = [
+    "LayerRule",
+    "layer_rule_of",
+    "masks_select_all",
+    "meta_inputs",
+    "register_layer_rule",
+    "run_on_meta",
+    "value_shapes",
+]
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,12 @@ def meta_inputs(graph: DagModule, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
     return tuple(map_leaves(single, value) for value in examples)
 
 
+def masks_select_all() -> AbstractContextManager[None]:
+    """Let what depends on numbers, such as ``x[mask]``, have its largest size on the meta device."""
+    settings: Any = torch.fx.experimental._config
+    return cast("AbstractContextManager[None]", settings.patch(meta_nonzero_assume_all_nonzero=True))
+
+
 def run_on_meta(
     graph: DagModule,
     inputs: tuple[Any, ...],
@@ -87,7 +103,7 @@ def run_on_meta(
         return value
 
     copied = graph.meta_copy()
-    with torch.no_grad(), torch.device("meta"), watching(watch):
+    with torch.no_grad(), torch.device("meta"), masks_select_all(), watching(watch):
         copied(*meta_inputs(graph, inputs))
 
 

@@ -1,11 +1,13 @@
 """Whole architectures, written as their users write them: the graph returns the same bits."""
 
+import operator
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from snnkit.dag import DagModule, build_from_unstructured_module
+from snnkit.dag import CaptureError, DagModule, GraphError, build_from_unstructured_module
 from snnkit.dag.capture.verification import compare
 
 
@@ -130,6 +132,17 @@ class Padded(nn.Module):
         return self.encoder(x, src_key_padding_mask=padding)
 
 
+class WithClassToken(nn.Module):
+    """Uses len(), which Python turns into a plain number, for the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.token = nn.Linear(8, 6), nn.Parameter(torch.randn(1, 1, 6))
+
+    def forward(self, x):
+        return torch.cat([self.token.expand(len(x), -1, -1), self.embed(x)], dim=1)
+
+
 def tokens(batch):
     return torch.randint(0, 20, (batch, 9)), torch.arange(9).expand(batch, 9) > 6
 
@@ -138,6 +151,7 @@ MODELS = {
     "unet": (UNet, lambda batch: (torch.randn(batch, 3, 18, 22),)),
     "shuffled": (Shuffled, lambda batch: (torch.randn(batch, 4, 6, 6),)),
     "transformer": (Transformer, tokens),
+    "class token": (WithClassToken, lambda batch: (torch.randn(batch, 3, 8),)),
     "padded": (Padded, lambda batch: (torch.randn(batch, 9, 8), tokens(batch)[1])),
     "recurrent": (Recurrent, lambda batch: (torch.randn(batch, 6, 5),)),
 }
@@ -174,3 +188,20 @@ def test_graphs_follow_their_parameters_to_double_precision():
     given = tokens(4)
     assert graph(*given).dtype == torch.float64
     assert torch.equal(graph(*given), model(*given))
+
+
+def test_a_graph_that_cannot_follow_the_batch_says_so_and_holds_for_the_examples():
+    class Untraced(WithClassToken):
+        def forward(self, x):
+            return torch.cat([self.token.expand(operator.length_hint(x), -1, -1), self.embed(x)], dim=1)
+
+    model, x = Untraced(), torch.randn(2, 3, 8)
+    graph = build_from_unstructured_module(model, (x,))
+    assert compare(model(x), graph(x)) is None
+    with pytest.raises(GraphError, match="holds for those of the example"):
+        graph(torch.randn(3, 3, 8))
+
+
+def test_lazy_layers_are_refused_before_anything_runs():
+    with pytest.raises(CaptureError, match="1 has no sizes yet: run the model once"):
+        build_from_unstructured_module(nn.Sequential(nn.ReLU(), nn.LazyLinear(3)), (torch.randn(2, 5),))

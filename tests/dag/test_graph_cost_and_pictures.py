@@ -5,6 +5,7 @@ from torch import nn
 
 from snnkit.dag import DagModule, build_from_unstructured_module, watching
 from snnkit.dag.drawing.layout import lay_out
+from snnkit.dag.pruning import Plan, prune
 from snnkit.nn.combinators import Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
 
@@ -53,6 +54,37 @@ def test_multiply_accumulates_follow_from_the_sizes():
     double = captured().cost(torch.zeros(2, 3, 8, 8))
     assert double.macs == 2 * cost.macs
     assert double.kmapp == cost.kmapp
+
+
+class Experts(nn.Module):
+    """Rows go to the expert that a gate chooses: how many there are is known at run time only."""
+
+    def __init__(self):
+        super().__init__()
+        self.gate = nn.Linear(4, 2)
+        self.experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Linear(6, 4)) for _ in range(2)
+        )
+
+    def forward(self, x):
+        chosen, y = self.gate(x).argmax(-1), torch.zeros_like(x)
+        for number, expert in enumerate(self.experts):
+            y[chosen == number] = expert(x[chosen == number])
+        return y
+
+
+def test_experts_that_run_on_chosen_rows_are_counted_drawn_and_pruned(tmp_path):
+    torch.manual_seed(0)
+    model, x = Experts(), torch.randn(5, 4)
+    with torch.no_grad():
+        model.gate.bias[0] = 100.0  # the second expert gets no row
+    graph = build_from_unstructured_module(model, (x,))
+    # As if each expert had all rows: no more can come.
+    assert graph.cost(x).macs == 5 * (4 * 2 + 2 * 2 * 4 * 6)
+    graph.draw(tmp_path / "experts.svg")
+    pruned = prune(graph, x, Plan(ratio=0.5))
+    assert sorted(group.name for group in pruned.keep) == ["experts.0.0.weight", "experts.1.0.weight"]
+    assert pruned.certificate.exact
 
 
 def test_events_and_synaptic_operations_are_counted_on_real_inputs():

@@ -14,6 +14,7 @@ from snnkit.dag.analysis.module_rules import module_rule_of
 from snnkit.dag.analysis.tape import Operation, Tape, TapeError, Value, VertexCall
 from snnkit.dag.registry import call_module
 from snnkit.dag.running import watching
+from snnkit.dag.shapes import masks_select_all
 
 __all__ = ["record"]
 
@@ -75,7 +76,7 @@ def _record(model: nn.Module, arguments: Any, kwargs: dict[str, Any], *, meta: b
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         device = "meta" if meta else "cpu"
-        with torch.no_grad(), torch.device(device), watching(recorder.vertex), recorder:
+        with torch.no_grad(), torch.device(device), masks_select_all(), watching(recorder.vertex), recorder:
             outputs = duplicate(*arguments, **kwargs) if kwargs else call_module(duplicate, *arguments)
     finally:
         torch.backends.mha.set_fastpath_enabled(had_fast_path)

@@ -94,7 +94,7 @@ def _capture(model: nn.Module, named: dict[str, Any]) -> DagModule:
                 break
             else:
                 return graph
-    raise _reason(model, reference, named, errors)
+    raise _reason(model, Reference(model, reference.device), named, errors)
 
 
 def _checked(graph: DagModule, model: nn.Module, named: dict[str, Any]) -> DagModule:

@@ -54,19 +54,22 @@ class Layers:
 
     Args:
         model: The model itself, of which the vertices share the tensors.
+
+    Raises:
+        CaptureError: A lazy layer has no sizes yet.
     """
 
     def __init__(self, model: nn.Module) -> None:
         self.model = model
         self._modules = dict(nn.Module.named_modules(model))
         self._shared: dict[tuple[str, bool], nn.Module] = {}
-
-    def attach(self, recorder: "Recorder") -> None:
-        """Hook the recorder onto its clone of the model."""
         lazy = [path for path, module in self._modules.items()
                 if any(is_lazy(p) for p in module._parameters.values() if p is not None)]  # fmt: skip
         if lazy:
             raise CaptureError(f"{lazy[0]} has no sizes yet: run the model once before it is captured.")
+
+    def attach(self, recorder: "Recorder") -> None:
+        """Hook the recorder onto its clone of the model."""
         inside: set[str] = set()
         for path, clone in nn.Module.named_modules(recorder.clone.module):
             module = self._modules[path]

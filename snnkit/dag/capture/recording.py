@@ -42,7 +42,8 @@ def record(
     layers.attach(recorder)
     examples = on_device(named, device)
     inputs = {name: recorder.add("input", name) for name in named}
-    with _no_custom_gradients(recorder), torch.enable_grad(), torch.random.fork_rng(devices=[]), recorder:
+    traced = _no_custom_gradients(recorder), _traced_len(recorder, clone.module)
+    with traced[0], traced[1], torch.enable_grad(), torch.random.fork_rng(devices=[]), recorder:
         for name, value in examples.items():
             _bind_input(recorder, value, inputs[name])
         recorder.is_recording = True
@@ -104,6 +105,34 @@ def _keep_rebound(recorder: Recorder, path: str, buffer: Tensor | None) -> None:
     target = recorder.node_of(placed)
     node = recorder.add("function", "assign", (target, recorder.node_of(buffer)), operation="assign")
     node.in_place = True
+
+
+@contextmanager
+def _traced_len(recorder: Recorder, model: nn.Module) -> Iterator[None]:
+    """Give the files with the model's code a ``len`` that returns traced sizes of tensors.
+
+    Python turns whatever a tensor's ``__len__`` returns into a plain number. Only these files see the other
+    ``len``, and only for as long as the model runs.
+    """
+
+    def traced(value: Any) -> int:
+        if isinstance(value, Tensor) and recorder.is_tracing and recorder.thread == threading.get_ident():
+            return recorder.traced_shape(value)[0]
+        return len(value)
+
+    forwards = [getattr(type(module).forward, "__globals__", {}) for module in nn.Module.modules(model)]
+    spaces = {
+        id(names): names
+        for names in forwards
+        if not names.get("__name__", "torch").startswith(("torch.", "snnkit.")) and "len" not in names
+    }
+    try:
+        for names in spaces.values():
+            names["len"] = traced
+        yield
+    finally:
+        for names in spaces.values():
+            names.pop("len", None)
 
 
 @contextmanager

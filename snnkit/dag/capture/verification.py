@@ -47,7 +47,13 @@ class Reference:
             VerificationError: It differs in anything: containers, shapes, types or a single bit.
         """
         with preserved(graph), in_other_mode(graph, training), same_conditions():
-            found = graph(**on_device(batch, self.device))
+            try:
+                found = graph(**on_device(batch, self.device))
+            except Exception as failure:
+                kind = type(failure).__name__
+                raise VerificationError(
+                    f"The graph of {graph.name} fails on {what}, which the model takes: {kind}: {failure}"
+                ) from failure
         problem = compare(expected, found)
         if problem:
             raise VerificationError(f"The graph of {graph.name} differs from the model on {what}: {problem}")
