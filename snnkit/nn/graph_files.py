@@ -39,7 +39,11 @@ def _read(cls: type[TorchModule], content: Any, tensors: Mapping[str, Tensor]) -
     if unknown:
         raise FileFormatError(f"{cls.__name__} has no attributes {', '.join(unknown)}.")
     values = {name: {**attributes[name], "value": param_to_json(tensor)} for name, tensor in tensors.items()}
-    module = _make(cls, tuple(content["shape"]))
+    shape = tuple(content["shape"])
+    if cls is modules.LinearTorch and ("weight" not in tensors or tuple(tensors["weight"].shape) != shape):
+        # Before a matrix is made of what the file claims, not of what it holds.
+        raise FileFormatError(f"LinearTorch of shape {str(shape)[:80]} does not have the weight in the file.")
+    module = _make(cls, shape)
     restore_module(module, {**content, "attributes": {**attributes, **values}})
     for name, tensor in tensors.items():
         # The very tensor, which another module may share.

@@ -227,6 +227,25 @@ def test_one_changed_character_is_found(saved, name):
         DagModule.load(path)
 
 
+@pytest.mark.parametrize(
+    ("make", "inputs", "change"),
+    [
+        (lambda: nn.GRU(2, 3), (4, 1, 2), lambda d: first(d, "layer")["config"].update(num_layers=10**9)),
+        (
+            lambda: LinearTorch((2, 3)),
+            (1, 4, 2),
+            lambda d: first(d, "registered")["config"].update(shape=[10**9, 10**9]),
+        ),
+    ],
+    ids=["layers", "weights"],
+)
+def test_small_files_make_nothing_large(make, inputs, change, tmp_path):
+    build_from_unstructured_module(make(), (torch.randn(inputs),)).save(tmp_path / "graph")
+    edited(tmp_path / "graph", change)
+    with pytest.raises(FileFormatError, match=r"too few for|does not have the weight"):
+        DagModule.load(tmp_path / "graph")
+
+
 def test_a_truncated_file_of_tensors_is_refused(saved):
     _, _, path = saved
     weights = next(path.glob("weights-*"))

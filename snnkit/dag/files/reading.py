@@ -120,6 +120,9 @@ class _Reader:
         else:
             name = _text(content, "layer")
             config = {key: decode(value, ()) for key, value in _dict(content, "config").items()}
+            if type(layers := config.get("num_layers", 1)) is not int or layers > max(1, len(tensors)):
+                # Each has tensors of its own: no use in making what cannot be filled.
+                raise FileFormatError(f"{name} has {len(tensors)} tensors, too few for {layers!r} layers.")
             module = make_layer(name, config)
             place_tensors(module, tensors, name)
         return nn.Module.train(module, bool(content.get("training")))
