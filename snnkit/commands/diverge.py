@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.text import Text
@@ -16,6 +16,9 @@ from snnkit.recipes.deployment_file import not_deployed
 from snnkit.recipes.run_folder import RunFolder
 from snnkit.utilities.errors import ConfigurationError, FileFormatError, unknown_key_message
 from snnkit.utilities.files import read_arrays
+
+if TYPE_CHECKING:
+    from snnkit.hw import Comparison
 
 __all__ = ["FORMS", "diverge"]
 
@@ -49,12 +52,19 @@ def diverge(
         titles = (first, second) if first != second else (f"{first} (1)", f"{second} (2)")
         found = compare(sides[0].thing, sides[1].thing, counts, titles=titles).comparison
     if plot is not None:
-        found.plot().figure.savefig(plot)
+        _draw(found, plot)
     if as_json:
         print_json(found.to_json())
     else:
         show(Text(str(found)))
     return 0 if found.equal else 1
+
+
+def _draw(found: "Comparison", plot: Path) -> None:
+    try:
+        found.plot().figure.savefig(plot)
+    except ValueError as error:  # a file name that ends in no format of pictures
+        raise ConfigurationError(f"{plot}: {error}") from error
 
 
 def _short(title: str) -> str:

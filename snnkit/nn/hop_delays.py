@@ -24,7 +24,8 @@ def with_hop_delays(net: TorchModule) -> TorchModule:
     """Return a copy of ``net`` in which events reach the next layer of neurons one step later.
 
     ``LIFTorch.hop_delay`` is set in all neurons that have others behind them; outputs leave the network
-    without delay. For a chain of layers the output is that of ``net``, shifted by :func:`count_hops` steps.
+    without delay. For a chain of layers without biases the output is that of ``net``, shifted by
+    :func:`count_hops` steps; biases act from the first step on, as they do on the chip.
     Mapping knows the delay as the chip's own: nothing is delayed twice.
 
     Args:
@@ -34,8 +35,9 @@ def with_hop_delays(net: TorchModule) -> TorchModule:
         ConfigurationError: the network has no graph, or neurons that its graph has are not its own.
     """
     copied = copy.deepcopy(net)
+    graph = graph_of(copied).flatten()
     own = {id(module) for module in nn.Module.modules(copied)}
-    for vertex in _hidden(graph_of(copied).flatten()):
+    for vertex in _hidden(graph):
         if id(vertex.module) not in own:
             raise ConfigurationError(
                 f"{vertex.name}: the graph has these neurons, but the network has not. Set hop delays before "

@@ -97,6 +97,7 @@ def test_the_picture_is_written(folder: Path) -> None:
         (("program.json", "nets.py:three", "--raster", "raster.npy"), "not a net"),
         (("program.json", "nets.py:nets", "--raster", "raster.npy"), "Did you mean 'net'?"),
         (("program.json", "other.json", "--raster", "nets.py"), "not a readable .npy"),
+        (("program.json", "other.json", "--raster", "raster.npy", "--plot", "x.foo"), "x.foo: Format 'foo'"),
         (("program.json", "fake:zzz", "--raster", "raster.npy"), "Unknown chip 'zzz'"),
     ],
 )

@@ -166,7 +166,9 @@ def test_two_faults_are_no_single_one() -> None:
     spec, counts = program(), raster()
     found = diverge(spec, recorded(two_changes(spec), counts), counts).divergence
     assert found is not None
-    assert all(candidate.explained < 1 for candidate in found.candidates)
+    assert all(candidate.explained == 0 for candidate in found.candidates)
+    assert found.cause == "not attributed"
+    assert "begins as if bias of " in found.reason
     assert named(found.candidates[0]) == place_of("bias", (8,))
 
 
@@ -242,3 +244,12 @@ def test_a_session_that_does_not_repeat_itself() -> None:
     found = diverge(spec, Device(spec, noisy=True), raster()).divergence
     assert found is not None
     assert found.cause == "noise"
+
+
+def test_a_record_of_something_else_is_not_explained_by_a_parameter() -> None:
+    spec, counts = program(), raster()
+    answer = XyloSim(spec)(counts)[0]
+    found = diverge(spec, {"Spikes_out": 1 - answer}, counts).divergence
+    assert found is not None
+    assert found.cause == "not attributed"
+    assert all(candidate.explained == 0 for candidate in found.candidates)

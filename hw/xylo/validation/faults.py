@@ -72,11 +72,10 @@ def explain(
 
 def _told(title: str, found: tuple[Alteration, ...], *, on_a: bool, inner: bool) -> Finding:
     """Put candidates into words; ``inner`` tells whether hidden neurons were observed."""
-    if not found:
-        return Finding(
-            "not attributed",
-            f"not attributed: no single altered parameter makes the simulator do what {title} did.",
-        )
+    if not found or not found[0].explained:
+        words = f"not attributed: no single altered parameter makes the simulator do what {title} did"
+        nearest = f"; the difference begins as if {found[0].place} were another" if found else ""
+        return Finding("not attributed", words + nearest + ".", found)
     best = [candidate for candidate in found if candidate.explained == found[0].explained]
     ours, theirs = (best[0].a_value, best[0].b_value)[:: -1 if on_a else 1]
     words = f"{title} runs as if {best[0].place} were {theirs} instead of {ours}"
