@@ -179,7 +179,18 @@ def set_to(*keys):
     return change
 
 
+def doubling(document):
+    """Forty nested graphs, each of the one before twice."""
+    number = 0
+    for _ in range(40):
+        twice = [{"name": name, "module": number, "args": [{"vertex": i}]} for i, name in enumerate("ab")]
+        graph = {"class": "DagModule", "name": "net", "options": {}, "vertices": [{"input": "x"}, *twice]}
+        document["modules"].append({"graph": {**graph, "output": {"vertex": 2}}})
+        number = len(document["modules"]) - 1
+
+
 HOSTILE = {
+    "graphs in graphs": doubling,
     "another format": set_to("format", "something"),
     "a later version": set_to("version", 99),
     "a file elsewhere": set_to("weights", "file", "../../etc/passwd"),

@@ -20,6 +20,9 @@ from .writing import FORMAT, GRAPH_FILE, VERSION, document_digest
 
 __all__ = ["load_graph"]
 
+_MAX_VERTICES, _MAX_DEPTH = 1_000_000, 64
+"""Of nested graphs: forty, each of the one before twice, would be more than any machine runs."""
+
 _JOINS = {"Add": Add, "Identity": Identity}
 _NUMBERED_JOINS = {"Concat": Concat, "Select": Select}
 
@@ -58,9 +61,26 @@ class _Reader:
         self.tensors = tensors
         self.contents = modules
         self._made: list[nn.Module] = []
+        self._extents: list[tuple[int, int]] = []
         for content in modules:
             # In order: a nested graph refers to modules before it.
+            self._extents.append(self._extent(content))
             self._made.append(self._make(content))
+
+    def _extent(self, content: Any) -> tuple[int, int]:
+        """Return how many vertices a module stands for, nested ones as often as they run, and how deep."""
+        if not isinstance(content, dict) or "graph" not in content:
+            return 1, 0
+        numbers = [vertex.get("module") for vertex in _list(_dict(content, "graph"), "vertices")]
+        inner = [self._extents[n] for n in numbers if type(n) is int and 0 <= n < len(self._extents)]
+        count = 1 + sum(extent[0] for extent in inner)
+        depth = 1 + max((extent[1] for extent in inner), default=0)
+        if count > _MAX_VERTICES or depth > _MAX_DEPTH:
+            raise FileFormatError(
+                f"Graphs are nested {depth} deep and run {count:,} vertices; the limits are {_MAX_DEPTH} and "
+                f"{_MAX_VERTICES:,}."
+            )
+        return count, depth
 
     def graph(self, content: dict[str, Any]) -> DagModule:
         graph = _graph_class(content.get("class"))(_text(content, "name"))
