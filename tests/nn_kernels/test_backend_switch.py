@@ -364,3 +364,16 @@ def test_state_carried_from_call_to_call_equals_one_long_call():
     assert whole.sum() > 0
     assert torch.equal(torch.cat(parts, 1), whole)
     assert all(torch.equal(carried[name], value) for name, value in state.items())
+
+
+@pytest.mark.parametrize("backend", ["numba", "torch", "reference"])
+@pytest.mark.parametrize("recurrent", [False, True])
+def test_a_batch_of_no_samples_passes_through(backend, recurrent):
+    neurons = LIFTorch(8, has_rec=recurrent)
+    data = torch.zeros(0, 5, 8, requires_grad=True)
+    with use_backend(backend):
+        output = neurons(data)[0]
+        output.sum().backward()
+    assert output.shape == (0, 5, 8)
+    assert data.grad.shape == data.shape
+    assert not neurons.tau_mem.grad.any()

@@ -71,8 +71,7 @@ def of_recurrent_weights(first: Tensor, spikes: Tensor, dc: Tensor) -> Tensor:
         spikes: ``(B, T, N)``.
         dc: gradient of the charges, ``(B, T, C)``.
     """
-    batch, steps, neurons = spikes.shape
-    rows, columns = spikes.detach().reshape(-1, neurons), dc.view(batch * steps, -1)
+    rows, columns = spikes.detach().flatten(0, 1), dc.flatten(0, 1)
     # A shift by one row needs no copy of the spikes, but joins each element's last step to the next's first.
     before = first.detach().clone()
     before[1:] -= spikes.detach()[:-1, -1]

@@ -124,7 +124,7 @@ def _division(inputs: NeuronInputs) -> tuple[int, int, int]:
     """Return parts, steps, and numbers of a part in one step: what the kernels divide the work into."""
     batch, steps, channels = inputs.data.shape
     parts = batch if inputs.w_rec is not None else batch * -(-inputs.vmem.shape[1] // WIDTH)
-    return parts, steps, batch * channels // parts
+    return parts, steps, batch * channels // max(parts, 1)
 
 
 def _gradients(
