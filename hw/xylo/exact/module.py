@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnkit.nn.graph_of import graph_of
 from snnkit.nn.modules import TorchModule
 from snnkit.nn.modules.declarations import Fill
 from snnkit.nn.modules.trees import TorchModuleParameters
@@ -20,7 +21,6 @@ from ..deployment.float_run import Calibration
 from ..deployment.quantising import quantise
 from ..mapping.lowering import inspect_network
 from ..mapping.mapped_network import MappedNetwork
-from ..mapping.reader import as_dag
 from ..simulator.program import program_of
 from ..simulator.rasters import read_raster
 from ..simulator.run import CoreState, run_program
@@ -221,7 +221,7 @@ class ChipExact(TorchModule):
 
     def as_graph(self) -> "DagModule":
         """Return the graph of the network whose parameters are trained; it computes in float."""
-        return as_dag(self.net)
+        return graph_of(self.net)
 
     @property
     def chip(self) -> Chip:

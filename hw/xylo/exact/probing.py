@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from snnkit.nn.graph_of import graph_of
 from snnkit.nn.kernels.coverage import surrogate_of
 from snnkit.nn.modules.leak_modes import LEAK_ATTRIBUTES
 from snnkit.nn.surrogates import PeriodicExponential
@@ -25,7 +26,7 @@ from snnkit.utilities.errors import ConfigurationError
 
 from ..deployment.float_run import module_paths
 from ..mapping.layout import place_populations, projection_sources
-from ..mapping.reader import Reader, as_dag
+from ..mapping.reader import Reader
 from ..mapping.values import Circuit, Node
 from .placement import Block, Group, Key, Placement, Selection
 
@@ -120,7 +121,7 @@ class _Probe:
 
     def _circuit(self) -> Circuit:
         reader = Reader(self.chip)
-        reader.read(as_dag(self.net))
+        reader.read(graph_of(self.net))
         return reader.circuit
 
     def numbered_circuit(self) -> Circuit:

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from snnkit.nn.graph_of import graph_of
 from snnkit.utilities.chips import Chip, get_chip
 
 from ..violation import MappingError, Violation
 from .layout import lay_out
 from .mapped_network import MappedNetwork
 from .network_limits import limit_violations
-from .reader import Reader, as_dag
+from .reader import Reader
 from .values import Circuit
 
 __all__ = ["Inspection", "inspect_network", "lower"]
@@ -29,7 +30,7 @@ def inspect_network(net: nn.Module, chip: str | Chip) -> Inspection:
     """Lower ``net`` (a network or its graph) as far as possible and return all violations with it."""
     entry = get_chip(chip)
     reader = Reader(entry)
-    reader.read(as_dag(net))
+    reader.read(graph_of(net))
     mapped = lay_out(reader.circuit, entry)
     violations = (*reader.violations, *limit_violations(reader.circuit, mapped))
     return Inspection(reader.circuit, mapped, violations)

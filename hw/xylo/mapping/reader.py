@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from snnkit.dag import DagModule, InnerVertex, Select
-from snnkit.nn.graph_of import graph_of as as_dag
 from snnkit.nn.graph_of import inner_graph
 from snnkit.transforms.patching import bare_path
 from snnkit.utilities.chips import Chip
@@ -26,7 +25,7 @@ from .values import (
     add_counts,
 )
 
-__all__ = ["Reader", "as_dag"]
+__all__ = ["Reader"]
 
 Values = tuple[Value, ...]
 
