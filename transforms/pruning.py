@@ -2,16 +2,16 @@
 
 The stored weights stay dense while the mask may still change, so a weight whose magnitude recovers returns.
 Masked weights get no gradient. :func:`snnkit.transforms.freeze_masks` ends the search, and ``apply_T`` writes
-the zeros. Schedules are cubic: M. Zhu and S. Gupta, "To prune, or not to prune" (2017), equation 1.
+the zeros. Schedules: :mod:`snnkit.utilities.schedules`.
 """
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from snnkit.utilities.chips import Chip, get_chip
 from snnkit.utilities.errors import ParameterError, ShapeError
+from snnkit.utilities.masks import fan_in_mask, fan_out_mask, magnitude_mask, weight_matrix
+from snnkit.utilities.schedules import CubicSchedule, Schedule
 
 from .base import ParameterTransform
 
@@ -27,43 +27,6 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True)
-class CubicSchedule:
-    """How the pruned share grows from 0 at step ``begin`` to its final value at step ``end``.
-
-    Steps are what ``advance_transforms(net)`` counts: epochs or optimiser steps, as the caller likes.
-    """
-
-    begin: int
-    end: int
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.begin < self.end:
-            raise ParameterError(f"CubicSchedule: 0 <= begin < end is needed, not {self.begin}, {self.end}.")
-
-    def progress(self, step: int) -> float:
-        """Return the share of the final pruning that is reached at ``step``: 0 to 1."""
-        remaining = 1.0 - (step - self.begin) / (self.end - self.begin)
-        return 1.0 - min(max(remaining, 0.0), 1.0) ** 3
-
-
-def magnitude_mask(value: Tensor, sparsity: float) -> Tensor:
-    """Return the bool mask that drops the ``round(sparsity * n)`` elements of smallest magnitude."""
-    flat = value.detach().abs().flatten()
-    keep = flat.numel() - round(sparsity * flat.numel())
-    return _largest(flat[:, None], keep).reshape(value.shape)
-
-
-def fan_in_mask(weights: Tensor, limit: int) -> Tensor:
-    """Return the mask that keeps the ``limit`` strongest inputs of each target: ``(Nsrc, N)``, columns."""
-    return _largest(_matrix(weights).detach().abs(), limit)
-
-
-def fan_out_mask(weights: Tensor, limit: int) -> Tensor:
-    """Return the mask that keeps the ``limit`` strongest outputs of each source: ``(Nsrc, N)``, rows."""
-    return _largest(_matrix(weights).detach().abs().T, limit).T
-
-
 class _Pruning(ParameterTransform):
     """A transform that multiplies by a mask, chosen anew from the values at each call until it is frozen."""
 
@@ -71,7 +34,7 @@ class _Pruning(ParameterTransform):
     frozen: Tensor
     steps: Tensor
 
-    def __init__(self, schedule: CubicSchedule | None = None) -> None:
+    def __init__(self, schedule: Schedule | None = None) -> None:
         super().__init__()
         self.schedule = schedule
         self.register_buffer("mask", torch.ones(()), persistent=False)
@@ -112,7 +75,7 @@ class MagnitudePruning(_Pruning):
     With a ``schedule`` the share grows along it; without, it applies at once.
     """
 
-    def __init__(self, sparsity: float, schedule: CubicSchedule | None = None) -> None:
+    def __init__(self, sparsity: float, schedule: Schedule | None = None) -> None:
         super().__init__(schedule)
         if not 0.0 <= sparsity <= 1.0:
             raise ParameterError(f"sparsity is {sparsity}; it is a share between 0 and 1.")
@@ -130,7 +93,7 @@ class MagnitudePruning(_Pruning):
 class _FanPruning(_Pruning):
     """Keep at most ``limit`` connections per target or source."""
 
-    def __init__(self, limit: int, schedule: CubicSchedule | None = None) -> None:
+    def __init__(self, limit: int, schedule: Schedule | None = None) -> None:
         super().__init__(schedule)
         if limit < 0 or int(limit) != limit:
             raise ParameterError(f"limit is {limit}; it counts connections, so a whole number of 0 or more.")
@@ -152,7 +115,7 @@ class FanInPruning(_FanPruning):
 
     def choose_mask(self, value: Tensor, progress: float) -> Tensor:
         """See :func:`fan_in_mask`."""
-        weights = _matrix(value).T if self.targets_first else _matrix(value)
+        weights = weight_matrix(value).T if self.targets_first else weight_matrix(value)
         mask = fan_in_mask(weights, self._allowed(weights.shape[0], progress))
         return mask.T if self.targets_first else mask
 
@@ -161,7 +124,7 @@ class FanOutPruning(_FanPruning):
     """Keep the ``limit`` strongest outputs of every source neuron; see :class:`FanInPruning`."""
 
     @classmethod
-    def for_chip(cls, chip: str | Chip, schedule: CubicSchedule | None = None) -> "FanOutPruning":
+    def for_chip(cls, chip: str | Chip, schedule: Schedule | None = None) -> "FanOutPruning":
         """Return the transform that keeps recurrent and hidden-to-hidden weights within the chip's fan-out.
 
         The limit is the average that the chip's memory holds for every neuron in each synapse bank, which is
@@ -172,7 +135,7 @@ class FanOutPruning(_FanPruning):
 
     def choose_mask(self, value: Tensor, progress: float) -> Tensor:
         """See :func:`fan_out_mask`."""
-        weights = _matrix(value).T if self.targets_first else _matrix(value)
+        weights = weight_matrix(value).T if self.targets_first else weight_matrix(value)
         mask = fan_out_mask(weights, self._allowed(weights.shape[1], progress))
         return mask.T if self.targets_first else mask
 
@@ -197,16 +160,3 @@ class FixedMask(_Pruning):
         kept = value != 0 if self.given is None else self.given.to(value.device)
         self.mask = kept.to(value.dtype)
         self.frozen = torch.ones_like(self.frozen)
-
-
-def _largest(magnitudes: Tensor, keep: int) -> Tensor:
-    """Mark the ``keep`` largest of each column; equal values in order of their index."""
-    order = torch.argsort(magnitudes, dim=0, descending=True, stable=True)
-    ranks = torch.argsort(order, dim=0)
-    return ranks < keep
-
-
-def _matrix(weights: Tensor) -> Tensor:
-    if weights.ndim != 2:
-        raise ShapeError(f"Fan-in and fan-out need a weight matrix (Nsrc, N), not {tuple(weights.shape)}.")
-    return weights
