@@ -10,7 +10,8 @@ import numpy as np
 from snnkit.report import panels, words
 from snnkit.report.data import ReportData, Resource
 from snnkit.report.stages import STAGES
-from snnkit.report.style import COLOURS, drawing, require
+from snnkit.report.style import COLOURS, drawing
+from snnkit.utilities.backends import require
 from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import ConfigurationError
 
@@ -86,7 +87,7 @@ def _drawings(data: ReportData) -> dict[str, Any]:
 
 @cache
 def _template() -> "Template":
-    require("jinja2")
+    require("jinja2", "report", "The report")
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(

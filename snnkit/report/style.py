@@ -11,13 +11,13 @@ from contextlib import contextmanager
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from snnkit.utilities.errors import MissingDependencyError
+from snnkit.utilities.backends import require
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["COLOURS", "bare", "drawing", "new_figure", "require", "to_svg"]
+__all__ = ["COLOURS", "bare", "drawing", "new_figure", "to_svg"]
 
 COLOURS = {
     "ink": "#1a1f26",
@@ -62,20 +62,10 @@ _STYLE: Any = {  # matplotlib types the keys as literals
 }
 
 
-def require(package: str) -> None:
-    """Raise MissingDependencyError, which names the extra, when ``package`` cannot be imported."""
-    try:
-        __import__(package)
-    except ImportError as error:
-        raise MissingDependencyError(
-            f'The report needs {package}: pip install "snnkit[report]" ({error}).'
-        ) from error
-
-
 @contextmanager
 def drawing() -> Iterator[None]:
     """Apply the report's matplotlib settings inside a ``with`` block, and only there."""
-    require("matplotlib")
+    require("matplotlib", "report", "The report")
     from matplotlib import rc_context
 
     with rc_context(_STYLE):

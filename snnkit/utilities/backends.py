@@ -10,11 +10,13 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib import metadata
+from importlib import import_module, metadata
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
+
+from snnkit.utilities.errors import MissingDependencyError
 
 __all__ = [
     "SAMNA_DOCUMENTATION",
@@ -27,12 +29,14 @@ __all__ = [
     "is_older",
     "numba_cache",
     "optional_parts",
+    "require",
 ]
 
 SAMNA_DOCUMENTATION = "https://synsense-sys-int.gitlab.io/samna/"
 
 _PURPOSES = {
     "aeon": "the built-in recipes' recordings",
+    "igraph": "pictures of graphs",
     "matplotlib": "figures of the report",
     "jinja2": "the report page",
     "rockpool": "comparing with Rockpool, bringing its nets over",
@@ -228,3 +232,22 @@ def _user_cache() -> Path:
     if os.name == "nt":
         return Path(os.environ.get("LOCALAPPDATA", home / "AppData" / "Local")) / "numba" / "Cache"
     return Path(os.environ.get("XDG_CACHE_HOME", home / ".cache")) / "numba"
+
+
+def require(package: str, extra: str, what: str) -> None:
+    """Make sure that an optional package can be imported.
+
+    Args:
+        package: Its name.
+        extra: Ours that installs it.
+        what: What needs it, to begin the message with.
+
+    Raises:
+        MissingDependencyError: It cannot; the message names the extra.
+    """
+    try:
+        import_module(package)
+    except ImportError as error:
+        raise MissingDependencyError(
+            f'{what} needs {package}: pip install "snnkit[{extra}]" ({error}).'
+        ) from error

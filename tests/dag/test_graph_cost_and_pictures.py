@@ -1,5 +1,8 @@
+import sys
 import xml.etree.ElementTree as ET
+from itertools import pairwise
 
+import pytest
 import torch
 from torch import nn
 
@@ -8,6 +11,12 @@ from snnkit.dag.drawing.layout import lay_out
 from snnkit.dag.pruning import Plan, prune
 from snnkit.nn.combinators import Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
+from snnkit.utilities.errors import MissingDependencyError
+
+
+@pytest.fixture
+def igraph():
+    return pytest.importorskip("igraph", reason="pictures of graphs need the report extra")
 
 
 class Net(nn.Module):
@@ -73,7 +82,7 @@ class Experts(nn.Module):
         return y
 
 
-def test_experts_that_run_on_chosen_rows_are_counted_drawn_and_pruned(tmp_path):
+def test_experts_that_run_on_chosen_rows_are_counted_drawn_and_pruned(igraph, tmp_path):
     torch.manual_seed(0)
     model, x = Experts(), torch.randn(5, 4)
     with torch.no_grad():
@@ -132,7 +141,7 @@ def boxes_in(picture):
     return [box for box in picture.iter("{http://www.w3.org/2000/svg}rect") if "stroke" in box.attrib]
 
 
-def test_pictures_are_svg_with_a_box_for_every_vertex(tmp_path):
+def test_pictures_are_svg_with_a_box_for_every_vertex(igraph, tmp_path):
     graph = captured()
     text = graph.draw(tmp_path / "pictures" / "net.svg")
     assert (tmp_path / "pictures" / "net.svg").read_text() == text
@@ -158,7 +167,7 @@ def test_pictures_are_svg_with_a_box_for_every_vertex(tmp_path):
         assert y + float(box.attrib["height"]) <= height
 
 
-def test_spiking_vertices_and_hand_made_graphs_are_drawn():
+def test_spiking_vertices_and_hand_made_graphs_are_drawn(igraph):
     assert "#dc2626" in spiking().draw()
     graph = DagModule("by hand")
     graph.mark_as_output(graph.add_vertex("a<b", nn.Linear(2, 3), [graph.add_input_vertex("x")]))
@@ -166,7 +175,7 @@ def test_spiking_vertices_and_hand_made_graphs_are_drawn():
     assert "1×3" in graph.table(torch.zeros(1, 2))
 
 
-def test_boxes_do_not_overlap_and_readers_stand_below():
+def test_boxes_do_not_overlap_and_readers_stand_below(igraph):
     names = [f"v{i}" for i in range(30)]
     generator = torch.Generator().manual_seed(0)
     readers = [i for i in range(1, 30) for _ in range(2)]
@@ -179,3 +188,30 @@ def test_boxes_do_not_overlap_and_readers_stand_below():
             apart_y = abs(one.y - other.y) >= (one.height + other.height) / 2 - 1e-6
             assert apart_x or apart_y
     assert all(layout.places[a].y < layout.places[b].y for a, b in edges)
+    for (source, target), points in layout.lines.items():
+        assert all(upper[1] <= lower[1] for upper, lower in pairwise(points))
+        for name, place in layout.places.items():
+            if name not in (source, target):
+                assert not any(_cuts(place, *segment) for segment in pairwise(points))
+
+
+def _cuts(place, start, end):
+    """Whether a straight piece of a line goes through a box; bends lie between the layers."""
+    if start[0] != end[0]:
+        return False
+    inside = abs(start[0] - place.x) < place.width / 2
+    return inside and start[1] < place.y + place.height / 2 and end[1] > place.y - place.height / 2
+
+
+def test_parameters_stand_directly_above_their_reader(igraph):
+    names = ["x", "a", "b", "c", "gain", "scaled"]
+    edges = [("x", "a"), ("a", "b"), ("b", "c"), ("c", "scaled"), ("gain", "scaled")]
+    places = lay_out(dict.fromkeys(names, (30.0, 20.0)), edges).places
+    assert places["gain"].y == places["c"].y
+    assert lay_out({}, []).places == {}
+
+
+def test_without_igraph_the_message_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "igraph", None)
+    with pytest.raises(MissingDependencyError, match=r"snnkit\[report\]"):
+        captured().draw()

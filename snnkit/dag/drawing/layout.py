@@ -1,16 +1,23 @@
-"""Where the boxes of a graph go: in layers from top to bottom, in an order with few crossings."""
+"""Where the boxes of a graph go: layers and their order by igraph, room for the boxes' widths by us."""
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from snnkit.utilities.backends import require
+
+if TYPE_CHECKING:
+    import igraph
 
 __all__ = ["Layout", "Place", "lay_out"]
 
 _GAP_X, _GAP_Y = 18.0, 30.0
 _LANE = 10.0
-_SWEEPS, _PULLS = 8, 12
+_PULLS = 12
 
 
-@dataclass
+@dataclass(eq=False)
 class Place:
     """A box: its centre and size in pixels."""
 
@@ -30,112 +37,97 @@ class Layout:
     height: float = 0.0
 
 
+@dataclass
+class _Layers:
+    """Boxes, and lanes for the lines that pass a layer, from top to bottom and from left to right."""
+
+    rows: list[list[Place]]
+    routes: dict[tuple[str, str], list[Place]]
+
+
 def lay_out(sizes: dict[str, tuple[float, float]], edges: list[tuple[str, str]]) -> Layout:
     """Arrange boxes so that each stands below those it reads.
 
-    The method of Sugiyama, Tagawa and Toda 1981: layers by the longest path, lines that pass a layer get a
-    lane of their own in it, the order in a layer follows the mean position of the neighbours, and positions
-    are pulled towards those of the neighbours.
+    igraph's layout of Sugiyama, Tagawa and Toda 1981 gives the layer of each box and its place in the layer,
+    with a lane in every layer that a line passes. It knows no sizes: positions follow from them here, pulled
+    towards those of the neighbours.
 
     Args:
         sizes: Width and height of each box, in the order of computation.
         edges: Pairs (read, reader), in any order.
+
+    Raises:
+        MissingDependencyError: igraph is not installed.
     """
     edges = list(dict.fromkeys(edges))
-    ranks = _ranks(list(sizes), edges)
     places = {name: Place(width, height) for name, (width, height) in sizes.items()}
-    routes: dict[tuple[str, str], list[str]] = {}
-    links: list[tuple[str, str]] = []
-    for source, target in edges:
-        route = [source]
-        for rank in range(ranks[source] + 1, ranks[target]):
-            lane = f"\0{source}\0{target}\0{rank}"
-            places[lane], ranks[lane] = Place(_LANE, 0.0), rank
-            route.append(lane)
-        route.append(target)
-        routes[source, target] = route
-        links += pairwise(route)
-    layers: list[list[str]] = [[] for _ in range(max(ranks.values(), default=-1) + 1)]
-    for name in places:
-        layers[ranks[name]].append(name)
-    above, below = _neighbours(places, links)
-    _order(layers, above, below)
-    _position(layers, places, above, below)
-    return _finished(sizes, places, layers, routes)
+    layers = _layered(places, edges)
+    _position(layers)
+    return _finished(places, layers)
 
 
-def _ranks(names: list[str], edges: list[tuple[str, str]]) -> dict[str, int]:
-    sources: dict[str, list[str]] = {name: [] for name in names}
-    targets: dict[str, list[str]] = {name: [] for name in names}
-    for source, target in edges:
-        sources[target].append(source)
-        targets[source].append(target)
-    ranks: dict[str, int] = {}
-    for name in names:
-        ranks[name] = max((ranks[source] + 1 for source in sources[name]), default=0)
-    for name in reversed(names):
-        # A parameter stands directly above its first reader, not at the top of the page.
-        if not sources[name] and targets[name]:
-            ranks[name] = min(ranks[target] for target in targets[name]) - 1
-    lowest = min(ranks.values(), default=0)
-    return {name: rank - lowest for name, rank in ranks.items()}
+def _layered(places: dict[str, Place], edges: list[tuple[str, str]]) -> _Layers:
+    require("igraph", "report", "A picture of a graph")
+    import igraph
+
+    number = {name: i for i, name in enumerate(places)}
+    graph = igraph.Graph(
+        len(places), [(number[source], number[target]) for source, target in edges], directed=True
+    )
+    found = graph.layout_sugiyama(layers=_layer_numbers(graph))
+    cells: dict[int, list[tuple[float, Place]]] = defaultdict(list)
+    for place, (x, y) in zip(places.values(), found, strict=True):
+        cells[round(y)].append((x, place))
+    routes = {}
+    for (source, target), bends in zip(edges, found.edge_routing, strict=True):
+        lanes = []
+        for x, y in bends:
+            lanes.append(Place(_LANE, 0.0))
+            cells[round(y)].append((x, lanes[-1]))
+        routes[source, target] = [places[source], *lanes, places[target]]
+    rows = [[place for _, place in sorted(cells[y], key=lambda cell: cell[0])] for y in sorted(cells)]
+    return _Layers(rows, routes)
 
 
-def _neighbours(
-    places: dict[str, Place], links: list[tuple[str, str]]
-) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    above: dict[str, list[str]] = {name: [] for name in places}
-    below: dict[str, list[str]] = {name: [] for name in places}
-    for source, target in links:
-        above[target].append(source)
-        below[source].append(target)
-    return above, below
+def _layer_numbers(graph: "igraph.Graph") -> list[int]:
+    """Return igraph's layers, but those that read nothing (parameters) directly above their first reader."""
+    layers = [round(y) for _, y in graph.layout_sugiyama(maxiter=1)]
+    for vertex in range(graph.vcount()):
+        if graph.degree(vertex, mode="in") == 0 and graph.degree(vertex, mode="out") > 0:
+            layers[vertex] = min(layers[reader] for reader in graph.successors(vertex)) - 1
+    return layers
 
 
-def _order(layers: list[list[str]], above: dict[str, list[str]], below: dict[str, list[str]]) -> None:
-    """Sort each layer by the mean position of what it is connected to, downwards and upwards in turn."""
-    for sweep in range(_SWEEPS):
-        down = sweep % 2 == 0
-        neighbours = above if down else below
-        for layer in layers if down else reversed(layers):
-            position = {name: i for each in layers for i, name in enumerate(each)}
-            fallback = {name: i for i, name in enumerate(layer)}
-            layer.sort(key=lambda name, p=position, n=neighbours, f=fallback: _mean(  # type: ignore[misc]
-                [p[other] for other in n[name]], f[name]))  # fmt: skip
-
-
-def _mean(values: list[float] | list[int], default: float) -> float:
-    return sum(values) / len(values) if values else default
-
-
-def _position(
-    layers: list[list[str]],
-    places: dict[str, Place],
-    above: dict[str, list[str]],
-    below: dict[str, list[str]],
-) -> None:
-    for layer in layers:
+def _position(layers: _Layers) -> None:
+    above: dict[Place, list[Place]] = defaultdict(list)
+    below: dict[Place, list[Place]] = defaultdict(list)
+    for route in layers.routes.values():
+        for source, target in pairwise(route):
+            above[target].append(source)
+            below[source].append(target)
+    for row in layers.rows:
         x = 0.0
-        for name in layer:
-            places[name].x = x + places[name].width / 2
-            x += places[name].width + _GAP_X
-        for name in layer:
-            places[name].x -= (x - _GAP_X) / 2
+        for place in row:
+            place.x = x + place.width / 2
+            x += place.width + _GAP_X
+        for place in row:
+            place.x -= (x - _GAP_X) / 2
     for pull in range(_PULLS):
         down = pull % 2 == 0
-        for layer in layers if down else reversed(layers):
-            wanted = []
-            for name in layer:
-                near = above[name] if down else below[name]
-                near = near or [*above[name], *below[name]]
-                wanted.append(_mean([places[other].x for other in near], places[name].x))
-            _settle([places[name] for name in layer], wanted)
+        for row in layers.rows if down else reversed(layers.rows):
+            near = [(above[place] if down else below[place]) or above[place] + below[place] for place in row]
+            _settle(row, [_mean([other.x for other in others], place.x)
+                          for place, others in zip(row, near, strict=True)])  # fmt: skip
     y = 0.0
-    for layer in layers:
-        height = max((places[name].height for name in layer), default=0.0)
-        for name in layer:
-            places[name].y = y + height / 2
+    for row in layers.rows:
+        height = max(place.height for place in row)
+        for place in row:
+            place.y = y + height / 2
         y += height + _GAP_Y
+
+
+def _mean(values: list[float], default: float) -> float:
+    return sum(values) / len(values) if values else default
 
 
 def _settle(row: list[Place], wanted: list[float]) -> None:
@@ -157,28 +149,23 @@ def _settle(row: list[Place], wanted: list[float]) -> None:
             next(places).x = value + offset
 
 
-def _finished(
-    sizes: dict[str, tuple[float, float]],
-    places: dict[str, Place],
-    layers: list[list[str]],
-    routes: dict[tuple[str, str], list[str]],
-) -> Layout:
-    left = min((place.x - place.width / 2 for place in places.values()), default=0.0)
-    for place in places.values():
+def _finished(places: dict[str, Place], layers: _Layers) -> Layout:
+    every = [place for row in layers.rows for place in row]
+    left = min((place.x - place.width / 2 for place in every), default=0.0)
+    for place in every:
         place.x -= left
-    bands = [_band([places[name] for name in layer]) for layer in layers]
-    band_of = {name: bands[i] for i, layer in enumerate(layers) for name in layer}
-    layout = Layout({name: places[name] for name in sizes})
-    for (source, target), route in routes.items():
-        first, last = places[source], places[target]
-        points = [(first.x, first.y + first.height / 2)]
-        for lane in route[1:-1]:
-            # Straight through the layer, so that no line crosses a box.
-            top, bottom = band_of[lane]
-            points += [(places[lane].x, top), (places[lane].x, bottom)]
-        layout.lines[source, target] = [*points, (last.x, last.y - last.height / 2)]
-    layout.width = max((place.x + place.width / 2 for place in places.values()), default=0.0)
-    layout.height = max((place.y + place.height / 2 for place in places.values()), default=0.0)
+    layout = Layout(places)
+    bands = {place: band for row in layers.rows for band in [_band(row)] for place in row}
+    for ends, (first, *lanes, last) in layers.routes.items():
+        # Straight through each layer, so that no line crosses a box.
+        points = [(first.x, first.y + first.height / 2), (first.x, bands[first][1])]
+        for lane in lanes:
+            top, bottom = bands[lane]
+            points += [(lane.x, top), (lane.x, bottom)]
+        points += [(last.x, bands[last][0]), (last.x, last.y - last.height / 2)]
+        layout.lines[ends] = list(dict.fromkeys(points))
+    layout.width = max((place.x + place.width / 2 for place in every), default=0.0)
+    layout.height = max((place.y + place.height / 2 for place in every), default=0.0)
     return layout
 
 

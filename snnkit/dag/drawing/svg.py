@@ -51,6 +51,9 @@ def draw(
         depth: How many levels of nested graphs to open; 0 for none, None for all.
         costs: Whether to show shapes, multiply-accumulates and parameters. It takes a run without numbers.
         inputs: What the shapes are those of; by default the captured ones, with a batch of one.
+
+    Raises:
+        MissingDependencyError: igraph is not installed.
     """
     shapes: dict[str, Any] = {}
     cost = None
@@ -203,8 +206,8 @@ class _Drawing:
 
     def _line(self, points: list[tuple[float, float]]) -> None:
         path = f"M{points[0][0]:.1f} {points[0][1]:.1f}"
-        for number, ((x0, y0), (x1, y1)) in enumerate(pairwise(points)):
-            if number % 2 or x0 == x1:
+        for (x0, y0), (x1, y1) in pairwise(points):
+            if x0 == x1:
                 path += f"L{x1:.1f} {y1:.1f}"
             else:
                 bend = (y0 + y1) / 2
