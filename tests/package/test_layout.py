@@ -28,7 +28,14 @@ MAY_IMPORT = {
         "snnkit.utilities",
     },
 }
-FREE = ("snnkit.cli", "snnkit.commands", "snnkit.recipes", "snnkit.report", "snnkit.__main__")
+FREE = (
+    "snnkit.cli",
+    "snnkit.commands",
+    "snnkit.experiments",
+    "snnkit.recipes",
+    "snnkit.report",
+    "snnkit.__main__",
+)
 
 
 def sources() -> dict[str, Path]:
