@@ -1,0 +1,117 @@
+"""Tensors to the compiled products and back; the rows of the matrix are shared among threads.
+
+Each row is computed by one thread, whichever it is, and batches go in tiles of a fixed size: results do not
+depend on the number of threads.
+"""
+
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+from torch import Tensor
+
+from snnkit.nn.kernels.launch import run_kernel
+from snnkit.sparse.structure import Compressed
+
+__all__ = ["TILE", "gradients", "multiply", "sample"]
+
+TILE = 256
+"""Samples of a batch that are transposed and multiplied at once: with more, the inputs leave the cache."""
+
+_MODULE = "snnkit.sparse.kernels.compressed"
+
+
+@functools.cache
+def _nothing(dtype: np.dtype) -> np.ndarray:
+    return np.empty(0, dtype)
+
+
+def _flat(tensor: Tensor) -> np.ndarray:
+    return tensor.detach().contiguous().numpy().reshape(-1)
+
+
+def _lines(compressed: Compressed) -> tuple[int, int]:
+    """Return the number of lines, and of weights on one."""
+    lines = len(compressed.pointers) - 1
+    return lines, len(compressed.indices) // max(lines, 1) + 1
+
+
+def _places(compressed: Compressed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return order, pointers and indices as arrays of one type; the order may be empty."""
+    pointers, indices = compressed.pointers.numpy(), compressed.indices.numpy()
+    order = _nothing(pointers.dtype) if compressed.order is None else compressed.order.numpy()
+    return order, pointers, indices
+
+
+def _tiles(batch: int) -> Iterator[slice]:
+    return (slice(low, min(low + TILE, batch)) for low in range(0, batch, TILE))
+
+
+def _multiply_tile(values: Tensor, compressed: Compressed, turned: Tensor) -> Tensor:
+    """Return ``matrix @ turned``; its memory is that of a matrix ``(lines, width)``."""
+    (lines, work), width = _lines(compressed), turned.shape[1]
+    product = turned.new_empty(lines, width)
+    arguments = (_flat(values), *_places(compressed), _flat(turned))
+    if width == 1:
+        run_kernel(_MODULE, "multiply_one", (lines, 1, work), (*arguments, _flat(product)))
+    else:
+        run_kernel(_MODULE, "multiply", (lines, width, work), (*arguments, width, _flat(product)))
+    return product
+
+
+def _sample_tile(target: Tensor, compressed: Compressed, g: Tensor, x: Tensor) -> None:
+    """Add ``g @ x.T`` at the places of the weights to ``target``."""
+    (lines, work), width = _lines(compressed), x.shape[1]
+    arguments = (_flat(target), *_places(compressed), _flat(g), _flat(x))
+    if width == 1:
+        run_kernel(_MODULE, "sample_one", (lines, 1, work), arguments)
+    else:
+        run_kernel(_MODULE, "sample", (lines, width, work), (*arguments, width))
+
+
+def multiply(values: Tensor, compressed: Compressed, x: Tensor) -> Tensor:
+    """Return ``x @ matrix.T``, ``(batch, lines)``.
+
+    Args:
+        values: ``(nnz,)``, float32 or float64, on the CPU.
+        compressed: lines of the matrix.
+        x: ``(batch, columns)`` of the values' type.
+    """
+    y = x.new_empty(len(x), len(compressed.pointers) - 1)
+    for part in _tiles(len(x)):
+        y[part] = _multiply_tile(values, compressed, x[part].T.contiguous()).T
+    return y
+
+
+def sample(compressed: Compressed, g: Tensor, x: Tensor) -> Tensor:
+    """Return ``g.T @ x`` at the places of the weights, in the order of the values.
+
+    Args:
+        compressed: lines of the matrix.
+        g: ``(batch, lines)``, float32 or float64, on the CPU.
+        x: ``(batch, columns)`` of the same type.
+    """
+    target = x.new_zeros(len(compressed.indices))
+    for part in _tiles(len(x)):
+        _sample_tile(target, compressed, g[part].T.contiguous(), x[part].T.contiguous())
+    return target
+
+
+def gradients(
+    values: Tensor, rows: Compressed, columns: Compressed, g: Tensor, x: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients ``g @ matrix`` and ``g.T @ x`` (at the weights), with ``g`` transposed only once.
+
+    Args:
+        values: ``(nnz,)``, float32 or float64, on the CPU.
+        rows: the weights of each output.
+        columns: those of each input.
+        g: ``(batch, outputs)``.
+        x: ``(batch, inputs)``.
+    """
+    d_x, d_values = x.new_empty(x.shape), x.new_zeros(len(rows.indices))
+    for part in _tiles(len(x)):
+        turned = g[part].T.contiguous()
+        d_x[part] = _multiply_tile(values, columns, turned).T
+        _sample_tile(d_values, rows, turned, x[part].T.contiguous())
+    return d_x, d_values

@@ -1,0 +1,209 @@
+"""The product of a sparse layer as an autograd node that knows its sparsity.
+
+One trilinear form, ``g^T A(v) x`` of values ``v``, inputs ``x`` and output gradients ``g``, gives all three
+products: the output ``A(v) x``, the gradient ``A(v)^T g`` of the inputs, and that of the values, ``g x^T`` at
+the weights alone. The derivative of each is made of the other two, so that gradients of any order are
+computed without a dense matrix.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from snnkit.nn.backend import get_backend
+from snnkit.sparse.kernels import plain
+from snnkit.sparse.structure import Compressed, Pattern, rows_of
+
+__all__ = [
+    "InputGradient",
+    "Product",
+    "ValueGradient",
+    "both_gradients",
+    "forward_product",
+    "input_gradient",
+    "multiply",
+    "sample",
+    "value_gradient",
+]
+
+_KERNEL_TYPES = (torch.float32, torch.float64)
+_HALF_TYPES = (torch.float16, torch.bfloat16)
+
+
+def _with_kernels(tensor: Tensor) -> bool:
+    """Whether the compiled kernels take a tensor; ``torch`` and ``reference`` are backends without them."""
+    return (
+        tensor.device.type == "cpu" and tensor.dtype in _KERNEL_TYPES and get_backend() in ("auto", "numba")
+    )
+
+
+def _torch_matrix(values: Tensor, compressed: Compressed, width: int) -> Tensor:
+    numbers = values if compressed.order is None else values[compressed.order.long()]
+    return torch.sparse_csr_tensor(
+        compressed.pointers,
+        compressed.indices,
+        numbers,
+        (len(compressed.pointers) - 1, width),
+        check_invariants=False,
+    )
+
+
+def multiply(values: Tensor, compressed: Compressed, x: Tensor) -> Tensor:
+    """Return ``x @ matrix.T`` for ``x`` ``(batch, columns)``; sums of half precision are taken in float32."""
+    if values.dtype in _HALF_TYPES:
+        return multiply(values.float(), compressed, x.float()).to(x.dtype)
+    lines = len(compressed.pointers) - 1
+    if not (len(x) and len(values)):
+        return x.new_zeros(len(x), lines)
+    if _with_kernels(x):
+        from snnkit.sparse.kernels import launching
+
+        return launching.multiply(values, compressed, x)
+    if x.is_cuda:
+        return (_torch_matrix(values, compressed, x.shape[1]) @ x.T).T.contiguous()
+    numbers = values if compressed.order is None else values[compressed.order.long()]
+    return plain.multiply(numbers, rows_of(compressed), compressed.indices.long(), x.T, lines).T.contiguous()
+
+
+def sample(compressed: Compressed, g: Tensor, x: Tensor) -> Tensor:
+    """Return ``g.T @ x`` at the weights, in the order of the values, for ``(batch, ...)`` tensors."""
+    if x.dtype in _HALF_TYPES:
+        return sample(compressed, g.float(), x.float()).to(x.dtype)
+    if not (len(x) and len(compressed.indices)):
+        return x.new_zeros(len(compressed.indices))
+    if _with_kernels(x):
+        from snnkit.sparse.kernels import launching
+
+        return launching.sample(compressed, g, x)
+    if x.is_cuda:
+        places = torch.zeros(len(compressed.indices), dtype=x.dtype, device=x.device)
+        at = _torch_matrix(places, Compressed(compressed.pointers, compressed.indices), x.shape[1])
+        found = torch.sparse.sampled_addmm(at, g.T.contiguous(), x, beta=0.0).values()
+    else:
+        found = plain.sample(rows_of(compressed), compressed.indices.long(), g.T, x.T)
+    if compressed.order is None:
+        return found
+    return torch.empty_like(found).index_copy_(0, compressed.order.long(), found)
+
+
+def forward_product(values: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
+    """Return ``x @ A(values).T``."""
+    return multiply(values, pattern.by_rows(), x)
+
+
+def input_gradient(values: Tensor, g: Tensor, pattern: Pattern) -> Tensor:
+    """Return ``g @ A(values)``."""
+    return multiply(values, pattern.by_columns(), g)
+
+
+def value_gradient(g: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
+    """Return ``g.T @ x`` at the weights."""
+    return sample(pattern.by_rows(), g, x)
+
+
+def both_gradients(values: Tensor, pattern: Pattern, g: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of inputs and values."""
+    rows, columns = pattern.by_rows(), pattern.by_columns()
+    if _with_kernels(x) and len(x) and len(values):
+        from snnkit.sparse.kernels import launching
+
+        return launching.gradients(values, rows, columns, g, x)
+    return multiply(values, columns, g), sample(rows, g, x)
+
+
+def _sliced(function: type[torch.autograd.Function], info: Any, in_dims: Any, args: tuple[Any, ...]) -> Any:
+    """Apply a function slice by slice: what ``vmap`` does with the products."""
+
+    def at(i: int) -> list[Any]:
+        pairs = zip(args, in_dims, strict=True)
+        return [arg if dim is None else arg.select(dim, i) for arg, dim in pairs]
+
+    return torch.stack([function.apply(*at(i)) for i in range(info.batch_size)]), 0
+
+
+class Product(torch.autograd.Function):
+    """``apply(values, x, pattern)`` returns ``x @ A(values).T`` for ``x`` ``(batch, in_features)``."""
+
+    @staticmethod
+    def forward(values: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
+        """Multiply."""
+        return forward_product(values, x, pattern)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the gradients need."""
+        values, x, ctx.pattern = inputs
+        ctx.save_for_backward(values, x)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Multiply by the transposed matrix, and sample at the weights."""
+        values, x = ctx.saved_tensors
+        need_values, need_x, _ = ctx.needs_input_grad
+        if need_values and need_x and not torch.is_grad_enabled():
+            d_x, sampled = both_gradients(values, ctx.pattern, g, x)
+            return sampled, d_x, None
+        d_values = ValueGradient.apply(g, x, ctx.pattern) if need_values else None
+        return d_values, InputGradient.apply(values, g, ctx.pattern) if need_x else None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        """Map over slices."""
+        return _sliced(Product, info, in_dims, args)
+
+
+class InputGradient(torch.autograd.Function):
+    """``apply(values, g, pattern)`` returns ``g @ A(values)`` for ``g`` ``(batch, out_features)``."""
+
+    @staticmethod
+    def forward(values: Tensor, g: Tensor, pattern: Pattern) -> Tensor:
+        """Multiply by the transposed matrix."""
+        return input_gradient(values, g, pattern)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the gradients need."""
+        values, g, ctx.pattern = inputs
+        ctx.save_for_backward(values, g)
+
+    @staticmethod
+    def backward(ctx: Any, h: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Return the gradients of the form in which ``h`` stands for the inputs."""
+        values, g = ctx.saved_tensors
+        need_values, need_g, _ = ctx.needs_input_grad
+        d_values = ValueGradient.apply(g, h, ctx.pattern) if need_values else None
+        return d_values, Product.apply(values, h, ctx.pattern) if need_g else None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        """Map over slices."""
+        return _sliced(InputGradient, info, in_dims, args)
+
+
+class ValueGradient(torch.autograd.Function):
+    """``apply(g, x, pattern)`` returns ``g.T @ x`` at the weights, in the order of the values."""
+
+    @staticmethod
+    def forward(g: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
+        """Sample at the weights."""
+        return value_gradient(g, x, pattern)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        """Keep what the gradients need."""
+        g, x, ctx.pattern = inputs
+        ctx.save_for_backward(g, x)
+
+    @staticmethod
+    def backward(ctx: Any, w: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Return the gradients of the form in which ``w`` stands for the values."""
+        g, x = ctx.saved_tensors
+        need_g, need_x, _ = ctx.needs_input_grad
+        d_g: Tensor | None = Product.apply(w, x, ctx.pattern) if need_g else None
+        return d_g, InputGradient.apply(w, g, ctx.pattern) if need_x else None, None
+
+    @staticmethod
+    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
+        """Map over slices."""
+        return _sliced(ValueGradient, info, in_dims, args)
