@@ -260,6 +260,93 @@ class CellLoop(nn.Module):
         return self.out(torch.stack(states, 1))
 
 
+class GraphNet(nn.Module):
+    """Messages meet at the nodes that edges point to: sums, attention, the largest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(5, 8), nn.Linear(8, 12, bias=False)
+        self.attend = nn.Parameter(torch.randn(3, 4))
+        self.out = nn.Linear(12, 3)
+
+    def forward(self, x: Tensor, edges: Tensor) -> Tensor:
+        source, target = edges
+        x = self.first(x)
+        x = F.relu(x + torch.zeros_like(x).index_add(0, target, x[source]))
+        heads = self.second(x).view(-1, 3, 4)
+        score = F.leaky_relu((heads * self.attend).sum(-1))
+        score = torch.exp(score[source] + score[target])
+        at = target[:, None].expand(-1, 3)
+        total = x.new_zeros(x.size(0), 3).scatter_add(0, at, score)
+        weighed = heads[source] * (score / (total[target] + 1e-6))[..., None]
+        summed = x.new_zeros(x.size(0), 3, 4).index_add_(0, target, weighed).flatten(1)
+        largest = torch.zeros_like(summed).scatter_reduce(
+            0, target[:, None].expand(-1, 12), weighed.flatten(1), "amax", include_self=False
+        )
+        return self.out(F.elu(summed) + largest)
+
+
+class Recommender(nn.Module):
+    """Bags of embeddings, a bilinear layer, distances to learnt points."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bag, self.left = nn.EmbeddingBag(20, 8, mode="sum"), nn.Linear(4, 6)
+        self.pair, self.both = nn.Bilinear(8, 6, 10), nn.Linear(10, 5)
+        self.points = nn.Parameter(torch.randn(4, 5))
+
+    def forward(self, items: Tensor, x: Tensor) -> Tensor:
+        y = F.relu(self.pair(self.bag(items), torch.relu(self.left(x))))
+        return torch.cdist(self.both(y), self.points)
+
+
+class StandardisedConv(nn.Conv2d):
+    """Weights normalised over the fan-in before the convolution."""
+
+    def __init__(self, *args: int, form: str = "plain", **more: int) -> None:
+        super().__init__(*args, **more)
+        self.gain = nn.Parameter(torch.rand(self.out_channels, 1, 1, 1) + 0.5)
+        self.form = form
+
+    def forward(self, x: Tensor) -> Tensor:
+        w = self.weight
+        if self.form == "plain":
+            mean, var = w.mean((1, 2, 3), keepdim=True), w.var((1, 2, 3), keepdim=True)
+            w = self.gain * (w - mean) * torch.rsqrt(var + 1e-4)
+        elif self.form == "layer_norm":
+            w = F.layer_norm(w, w.shape[1:]) * self.gain
+        else:
+            flat = w.reshape(1, self.out_channels, -1)
+            w = F.batch_norm(flat, None, None, self.gain.view(-1), training=True).reshape_as(w)
+        return F.conv2d(x, w, self.bias, self.stride, self.padding, self.dilation, self.groups)
+
+
+def standardised() -> nn.Module:
+    return nn.Sequential(
+        StandardisedConv(3, 8, 3), nn.ReLU(),
+        StandardisedConv(8, 8, 3, groups=8, form="layer_norm"), nn.ReLU(), nn.Conv2d(8, 6, 1), nn.ReLU(),
+        StandardisedConv(6, 10, 1, form="batch_norm"), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(10, 3),
+    )  # fmt: skip
+
+
+class Spectral(nn.Module):
+    """Products of Fourier coefficients, beside a convolution."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lift, self.local, self.out = nn.Linear(1, 6), nn.Conv1d(6, 6, 1), nn.Linear(6, 1)
+        self.weight = nn.Parameter(torch.randn(6, 6, 5, dtype=torch.complex128))
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.lift(x).transpose(1, 2)
+        found = torch.fft.rfft(x)
+        mixed = torch.zeros(x.shape[0], 6, found.shape[-1], dtype=found.dtype)
+        mixed[:, :, :5] = torch.einsum("bix,iox->box", found[:, :, :5], self.weight)
+        x = F.gelu(torch.fft.irfft(mixed, n=x.shape[-1]) + self.local(x))
+        return self.out(x.transpose(1, 2))
+
+
 def mlp() -> nn.Module:
     first = parametrizations.weight_norm(nn.Linear(6, 10))
     return nn.Sequential(first, nn.ReLU(), nn.Linear(10, 8), nn.Sigmoid(), nn.Linear(8, 3))
@@ -279,14 +366,18 @@ CASES: dict[str, Callable[[], Case]] = {
     "densenet": lambda: (DenseNet(), _image()),
     "einsum": lambda: (EinsumMixer(), (torch.randn(2, 4, 5),)),
     "encoder_layer": lambda: (encoder_layer(), (torch.randn(2, 4, 5),)),
+    "graph_net": lambda: (GraphNet(), (torch.randn(6, 5), torch.randint(6, (2, 9)))),
     "language_model": lambda: (LanguageModel(), (torch.randint(11, (2, 4)),)),
     "mlp": lambda: (mlp(), (torch.randn(3, 6),)),
     "mobilenet": lambda: (MobileNet(), _image()),
     "padded_shortcut": lambda: (PaddedShortcut(), _image()),
+    "recommender": lambda: (Recommender(), (torch.randint(20, (3, 5)), torch.randn(3, 4))),
     "res2net": lambda: (Res2Net(), (torch.randn(2, 3, 9),)),
     "resnet": lambda: (ResNet(), _image()),
     "rotary": lambda: (RotaryAttention(), (torch.randn(2, 5, 10),)),
     "shufflenet": lambda: (ShuffleNet(), _image(4)),
+    "spectral": lambda: (Spectral(), (torch.randn(2, 12, 1),)),
+    "standardised": lambda: (standardised(), _image()),
     "transformer": lambda: (Transformer(), _image()),
     "unet": lambda: (UNet(), _image()),
 }

@@ -109,10 +109,30 @@ def _total(values: list[float | None]) -> float | None:
     return sum(known) if known else None
 
 
-_VECTOR_PRODUCTS: dict[Any, int] = {
-    torch.ops.aten.mv: 0, torch.ops.aten.addmv: 1, torch.ops.aten.dot: 0, torch.ops.aten.vdot: 0,
-}  # fmt: skip
-"""Products that torch has no rule for -> the argument of whose elements each is multiplied once."""
+def _elements_of(position: int) -> Callable[..., int]:
+    return lambda *args, **_: args[position].numel()
+
+
+def _trilinear_products(*args: Any, **_: Any) -> int:
+    """Return the elements of a product of three tensors, each of which has axes of one index added."""
+    sizes = []
+    for value, added in zip(args[:3], args[3:6], strict=True):
+        shape = list(value.shape)
+        for position in added:
+            shape.insert(position, 1)
+        sizes.append(shape)
+    return math.prod(map(max, *sizes))
+
+
+_PRODUCTS: dict[Any, Callable[..., int]] = {
+    torch.ops.aten.mv: _elements_of(0),
+    torch.ops.aten.addmv: _elements_of(1),
+    torch.ops.aten.dot: _elements_of(0),
+    torch.ops.aten.vdot: _elements_of(0),
+    torch.ops.aten.addbmm: lambda total, one, other, **_: one.numel() * other.shape[-1],
+    torch.ops.aten._trilinear: _trilinear_products,
+}
+"""Products that torch has no rule for -> the multiply-accumulates of a call."""
 
 
 class _Counter(TorchDispatchMode):
@@ -128,8 +148,9 @@ class _Counter(TorchDispatchMode):
         """Run one operation and count it."""
         out = func(*args, **(kwargs or {}))
         rule = flop_registry.get(func._overloadpacket)
-        if func._overloadpacket in _VECTOR_PRODUCTS:
-            self.macs += args[_VECTOR_PRODUCTS[func._overloadpacket]].numel()
+        product = _PRODUCTS.get(func._overloadpacket)
+        if product is not None:
+            self.macs += product(*args, **(kwargs or {}))
         elif rule is not None:
             # torch counts a multiplication and an addition as two.
             self.macs += rule(*args, **(kwargs or {}), out_val=out) // 2

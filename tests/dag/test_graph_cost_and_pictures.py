@@ -65,6 +65,22 @@ def test_multiply_accumulates_follow_from_the_sizes():
     assert double.kmapp == cost.kmapp
 
 
+def test_products_that_torch_does_not_count_are_counted():
+    class Products(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pair = nn.Bilinear(4, 5, 6)
+
+        def forward(self, x, y):
+            z = self.pair(x, y)
+            return torch.addbmm(z, x[None], y.new_zeros(1, 4, 6)), torch.mv(y, y[0])
+
+    inputs = torch.randn(3, 4), torch.randn(3, 5)
+    graph = build_from_unstructured_module(Products(), inputs)
+    macs = {path: entry.macs for path, entry in graph.cost(*inputs).vertices.items() if entry.macs}
+    assert macs == {"pair": 3 * 4 * 5 * 6, "addbmm": 3 * 4 * 6, "mv": 3 * 5}
+
+
 class Experts(nn.Module):
     """Rows go to the expert that a gate chooses: how many there are is known at run time only."""
 

@@ -227,6 +227,15 @@ def test_damaged_and_hostile_files_are_refused(saved, change):
         DagModule.load(path)
 
 
+def test_files_from_before_the_checksum_are_told_what_to_do(saved):
+    _, _, path = saved
+    document = json.loads((path / "graph.json").read_text())
+    del document["sha256"]
+    (path / "graph.json").write_text(json.dumps(document))
+    with pytest.raises(FileFormatError, match=r"has no checksum.*Write it again: build_from"):
+        DagModule.load(path)
+
+
 @pytest.mark.parametrize("name", ["graph.json", "weights-*"])
 def test_one_changed_character_is_found(saved, name):
     _, _, path = saved

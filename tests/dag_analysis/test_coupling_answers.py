@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from coupling_models import case
+from coupling_models import StandardisedConv, case
 from torch import nn
 from torch.nn import functional as F
 
@@ -122,3 +122,42 @@ def test_recording_leaves_the_model_as_it_is():
     assert model.training
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_output_channels_of_standardised_weights_are_exact_and_what_they_read_is_soft():
+    model = nn.Sequential(
+        StandardisedConv(3, 8, 3), nn.ReLU(), StandardisedConv(8, 6, 3, form="layer_norm"), nn.ReLU(),
+        StandardisedConv(6, 10, 1, form="batch_norm"), nn.Flatten(), nn.Linear(160, 2),
+    )  # fmt: skip
+    found = coupling(model, torch.randn(1, 3, 8, 8))
+    exact = {group.name: group.exact for group in found.prunable}
+    assert exact == {"0.weight": False, "2.weight": False, "4.weight": True}
+    assert "mean runs over the axis" in found.group_named("0.weight").soft[0].text or found.group_named(
+        "0.weight"
+    ).soft[0].text.startswith("statistics")
+
+
+def test_groups_of_parametrised_weights_have_the_name_of_the_modules_weight():
+    model = nn.Sequential(
+        nn.utils.parametrizations.weight_norm(nn.Linear(4, 6)),
+        nn.ReLU(),
+        nn.utils.parametrizations.spectral_norm(nn.Linear(6, 5)),
+        nn.ReLU(),
+        nn.Linear(5, 2),
+    )
+    found = coupling(model, torch.randn(3, 4))
+    assert [group.name for group in found.prunable] == ["0.weight", "2.weight"]
+    first = found.group_named("0.weight")
+    assert {"0.parametrizations.weight.original0", "0.parametrizations.weight.original1"} <= {
+        member.name for member in first.members
+    }
+    with pytest.raises(CouplingError, match=r"2.weight|axis 1"):
+        found.group_named("2.weight", 5)
+
+
+@pytest.mark.parametrize("name", ["graph_net", "recommender", "spectral"])
+def test_graphs_of_edges_bags_and_transforms_have_no_barriers(name):
+    model, inputs = case(name)
+    found = coupling(model, inputs)
+    assert not found.barriers
+    assert all(group.exact for group in found.prunable)

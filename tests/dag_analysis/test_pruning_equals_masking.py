@@ -183,3 +183,25 @@ def test_masks_of_the_wrong_length_and_empty_groups_are_refused():
     coupling = prune(dag, inputs, Plan(ratio=0.4)).coupling
     with pytest.raises(PruningError, match="3 entries"):
         remove_channels(dag, coupling, {coupling.prunable[0]: np.array([True, True, False])})
+
+
+class OwnPrecision(nn.Module):
+    """Types and factories as user code has them: half of it would not run in float64 as it stands."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 8), nn.Linear(8, 2)
+
+    def forward(self, x):
+        y = self.first(x) + torch.zeros(x.shape[0], 8)
+        y = torch.softmax(y.float() * torch.ones(1, dtype=torch.float32), 0).to(torch.float32)
+        return self.last(torch.relu(y.type_as(x)))
+
+
+def test_the_certificate_holds_for_models_that_name_their_types():
+    torch.manual_seed(0)
+    pruned = prune(OwnPrecision(), torch.randn(3, 4), Plan(ratio=0.5), "random")
+    assert pruned.keep
+    assert pruned.certificate.error < 1e-14
+    assert torch.get_default_dtype() == torch.float32
+    assert pruned.model(torch.randn(3, 4)).dtype == torch.float32

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 
 from .recurrences import shorten_recurrences
 
-__all__ = ["Clone", "Origin", "make_clone", "share_module"]
+__all__ = ["INTERNAL_ATTRIBUTES", "Clone", "Origin", "make_clone", "share_module"]
 
 _PLAIN = (bool, int, float, str, type, torch.dtype, torch.device, torch.Size, types.FunctionType)
-_INTERNAL = frozenset(nn.Module().__dict__)
+INTERNAL_ATTRIBUTES = frozenset(nn.Module().__dict__)
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def empty_caches(model: nn.Module) -> None:
     """Empty dictionaries of tensors in plain attributes: what an earlier call computed and kept."""
     for module in nn.Module.modules(model):
         for name, value in module.__dict__.items():
-            if name not in _INTERNAL and _is_cache(value):
+            if name not in INTERNAL_ATTRIBUTES and _is_cache(value):
                 value.clear()
 
 
@@ -147,7 +147,7 @@ def _tensors_of(model: nn.Module) -> Iterator[Origin]:
     for prefix, module in named:
         dot = f"{prefix}." if prefix else ""
         for name, value in module.__dict__.items():
-            if name not in _INTERNAL:
+            if name not in INTERNAL_ATTRIBUTES:
                 yield from _plain_tensors(value, dot + name)
 
 

@@ -146,6 +146,11 @@ def _reason(
         failure = CaptureError(f"{kind} itself fails on the example inputs: {type(error).__name__}: {error}")
         failure.__cause__ = error
         return failure
+    kept = Reference(model, reference.device).why_state_is_kept(named)
+    if kept:
+        failure = CaptureError(kept)
+        failure.__cause__ = errors[-1]
+        return failure
     known = [error for error in errors if isinstance(error, CaptureError)]
     found = [error for error in known if isinstance(error, VerificationError)] or known
     if found:

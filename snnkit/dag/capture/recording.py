@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -120,10 +121,14 @@ def _traced_len(recorder: Recorder, model: nn.Module) -> Iterator[None]:
             return recorder.traced_shape(value)[0]
         return len(value)
 
-    forwards = [getattr(type(module).forward, "__globals__", {}) for module in nn.Module.modules(model)]
+    functions = [
+        function
+        for module in nn.Module.modules(model)
+        for function in (type(module).forward, *vars(module).values())
+    ]
     spaces = {
         id(names): names
-        for names in forwards
+        for names in (getattr(function, "__globals__", {}) for function in map(_unbound, functions))
         if not names.get("__name__", "torch").startswith(("torch.", "snnkit.")) and "len" not in names
     }
     try:
@@ -133,6 +138,16 @@ def _traced_len(recorder: Recorder, model: nn.Module) -> Iterator[None]:
     finally:
         for names in spaces.values():
             names.pop("len", None)
+
+
+def _unbound(value: Any) -> Any:
+    return (
+        value.__func__
+        if isinstance(value, MethodType)
+        else value
+        if isinstance(value, FunctionType)
+        else None
+    )
 
 
 @contextmanager

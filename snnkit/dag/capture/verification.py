@@ -12,6 +12,7 @@ from ..dag_module import DagModule
 from ..errors import VerificationError
 from .cloning import make_clone
 from .inputs import call_with, on_device
+from .kept import why_state_is_kept
 
 __all__ = ["Reference", "compare", "preserved", "same_conditions"]
 
@@ -32,6 +33,10 @@ class Reference:
         """Return the outputs for a batch, in another mode if asked for; buffers are put back."""
         with preserved(self._clone), in_other_mode(self._clone, training), same_conditions():
             return call_with(self._clone, on_device(batch, self.device))
+
+    def why_state_is_kept(self, batch: dict[str, Any]) -> str:
+        """Say what the model keeps from one call to the next in plain attributes; nothing if nothing."""
+        return why_state_is_kept(self._clone, lambda: self.run(batch), compare)
 
     def verify(
         self,

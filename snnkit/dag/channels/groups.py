@@ -1,5 +1,7 @@
 """Groups of channels that must live, die, scale or move together."""
 
+import math
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +18,7 @@ from snnkit.utilities.errors import unknown_key_message
 
 __all__ = ["Coupling", "CouplingError", "FrozenAxis", "Group", "Member"]
 
+_PARAMETRISED = re.compile(r"\bparametrizations\.(\w+)\.original\d*$|(?<=\bweight)_(?:g|v|orig)$")
 Keep = Mapping["Group", NDArray[np.bool_]]
 
 
@@ -94,9 +97,16 @@ class Group:
 
     @property
     def name(self) -> str:
-        """The parameter that makes the channels, as far as there is one."""
-        makers = [member for member in self.members if member.role == "out"] or list(self.members)
-        return makers[0].name if makers else f"group {self.index}"
+        """The parameter that makes the channels, as far as there is one.
+
+        A weight that torch's parametrisations (weight norm) compute has the module's name for it;
+        :attr:`members` has the parameters that it is computed from.
+        """
+        makers = [member for member in self.members if member.role == "out"]
+        # A spectral norm sums over the rows as well.
+        makers += [m for m in self.members if m.axis == 0 and _PARAMETRISED.search(m.name)]
+        makers += self.members
+        return _PARAMETRISED.sub(r"\1", makers[0].name) if makers else f"group {self.index}"
 
     def positions_in(self, name: str, axis: int) -> NDArray[np.intp]:
         """Return where the channels lie on an axis of a parameter, ``(size, copies)``."""
@@ -213,9 +223,15 @@ class Coupling:
                     yield FrozenAxis(name, position, min(size, axis.size), texts)
 
     def value_named(self, name: str) -> Value:
-        """Return the parameter or buffer called ``name``, also by another of its paths."""
+        """Return the parameter or buffer called ``name``, also by another of its paths.
+
+        A weight that torch's parametrisations compute is found by the module's name for it.
+        """
         known = self.tape.parameters
         found = known.get(self.tape.aliases.get(name, name))
+        if found is None:
+            behind = [value for path, value in known.items() if _PARAMETRISED.sub(r"\1", path) == name]
+            found = max(behind, key=lambda value: math.prod(value.shape), default=None)
         if found is None:
             raise CouplingError(unknown_key_message("parameter", name, known))
         return found

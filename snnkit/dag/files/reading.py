@@ -45,7 +45,12 @@ def load_graph(path: str | Path) -> DagModule:
             f"{folder / GRAPH_FILE} has version {document.get('version')!r} of its format; "
             f"this release reads version {VERSION}."
         )
-    if document.get("sha256") != document_digest(document):
+    if "sha256" not in document:
+        raise FileFormatError(
+            f"{folder / GRAPH_FILE} has no checksum: it is from before graph files had one, and is not read. "
+            "Write it again: build_from_unstructured_module(model).save(path)."
+        )
+    if document["sha256"] != document_digest(document):
         raise FileFormatError(f"{folder / GRAPH_FILE} is damaged: its content does not match its checksum.")
     tensors = TensorReader(folder, document.get("weights"), document.get("tensors"))
     try:

@@ -1,7 +1,8 @@
 """The proof that comes with a smaller model: it computes what the masked model does."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,10 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_map
 
+from snnkit.dag.arguments import map_leaves
 from snnkit.dag.channels import Coupling, Group
 from snnkit.dag.dag_module import DagModule
 from snnkit.dag.pruning.masking import masked
 from snnkit.dag.pruning.removal import PruningError
+from snnkit.dag.vertex import InnerVertex
 
 __all__ = ["Certificate", "certify"]
 
@@ -90,9 +93,35 @@ def certify(
     return certificate
 
 
+_DOUBLE = {torch.float16: torch.float64, torch.bfloat16: torch.float64, torch.float32: torch.float64,
+           torch.complex32: torch.complex128, torch.complex64: torch.complex128}  # fmt: skip
+
+
 def _in_double(dag: DagModule) -> DagModule:
+    """Let a copy of a graph compute in double precision, also where its arguments name another type."""
     nn.Module.train(dag, False)
-    return dag.double()
+    dag._apply(lambda tensor: tensor.to(_DOUBLE.get(tensor.dtype, tensor.dtype)))
+    for _, vertex in dag.traverse_paths():
+        if isinstance(vertex, InnerVertex):
+            vertex.args, vertex.kwargs = (
+                map_leaves(_widened, vertex.args),
+                map_leaves(_widened, vertex.kwargs),
+            )
+    return dag
+
+
+def _widened(leaf: Any) -> Any:
+    return _DOUBLE.get(leaf, leaf) if isinstance(leaf, torch.dtype) else leaf
+
+
+@contextmanager
+def _double_by_default() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _drawn(leaf: Any, generator: torch.Generator) -> Any:
@@ -100,11 +129,13 @@ def _drawn(leaf: Any, generator: torch.Generator) -> Any:
         return leaf
     if leaf.is_floating_point():
         return torch.randn(leaf.shape, generator=generator, dtype=torch.float64)
+    if leaf.is_complex():
+        return torch.randn(leaf.shape, generator=generator, dtype=torch.complex128)
     return torch.zeros(leaf.shape, dtype=leaf.dtype) if leaf.is_meta else leaf.cpu()
 
 
 def _run(dag: DagModule, inputs: Any) -> list[Tensor]:
-    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), _double_by_default(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         outputs = dag(*inputs)
     return [leaf for leaf in tree_flatten(outputs)[0] if isinstance(leaf, Tensor)]
@@ -118,7 +149,8 @@ def _difference(expected: list[Tensor], found: list[Tensor]) -> float:
                 f"The pruned model returns shape {tuple(other.shape)}, not {tuple(one.shape)}."
             )
         if one.numel():
-            scale = float(one.double().abs().max()) or 1.0
-            difference = float((one.double() - other.double()).abs().max()) / scale
+            kind = torch.promote_types(one.dtype, torch.float64)  # complex numbers stay complex
+            scale = float(one.to(kind).abs().max()) or 1.0
+            difference = float((one.to(kind) - other.to(kind)).abs().max()) / scale
             worst = max(worst, math.inf if math.isnan(difference) else difference)
     return worst

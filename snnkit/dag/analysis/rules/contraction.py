@@ -1,6 +1,6 @@
 """Matrix products: sums over an axis that both factors have."""
 
-from snnkit.dag.analysis.axes import Axis
+from snnkit.dag.analysis.axes import UNIT, Axis
 from snnkit.dag.analysis.flow import product_of
 from snnkit.dag.analysis.propagation import Propagation
 from snnkit.dag.analysis.rules.pointwise import broadcast_axes
@@ -80,6 +80,47 @@ def _linear(op: Operation, p: Propagation) -> list[Axes]:
     out = (*p.of(x)[:-1], *p.of(weight)[:-1])
     p.cost(op, (*out, axis))
     return [out if bias is None else _plus(op, out, bias, p)]
+
+
+@rule("addbmm", flow=product_of("batch1", "batch2", plus=("self",)))
+def _added_sum_of_batches(op: Operation, p: Propagation) -> list[Axes]:
+    one, other = op.argument("batch1"), op.argument("batch2")
+    *_, rows, columns = _matrix_product(op, one, other, p)
+    _summed(op, p, (one, 0), (other, 0))
+    return [_plus(op, (rows, columns), op.argument("self"), p)]
+
+
+@rule("_trilinear", flow=product_of("i1", "i2", "i3"))
+def _trilinear(op: Operation, p: Propagation) -> list[Axes]:
+    """The product of three tensors, unsqueezed at the axes ``expand``, summed over the axes ``sumdim``."""
+    factors = [op.argument(name) for name in ("i1", "i2", "i3")]
+    given: list[list[Axis]] = []
+    for value, name in zip(factors, ("expand1", "expand2", "expand3"), strict=True):
+        axes = list(p.of(value))
+        for position in op.argument(name):
+            axes.insert(position, UNIT)
+        given.append(axes)
+    shape = tuple(max(axis.size for axis in axes) for axes in zip(*given, strict=True))
+    axes = broadcast_axes(op, [tuple(each) for each in given], shape, p)
+    summed = set(op.argument("sumdim"))
+    for position in summed:
+        held = [(value, each[position]) for value, each in zip(factors, given, strict=True)]
+        p.contract(op, *((value, axis) for value, axis in held if axis.size == shape[position]))
+    p.cost(op, axes)
+    return [tuple(axis for position, axis in enumerate(axes) if position not in summed)]
+
+
+@rule("_cdist_forward", "cdist")
+def _distances(op: Operation, p: Propagation) -> list[Axes]:
+    one, other = op.argument("x1"), op.argument("x2")
+    p.same(p.of(one)[-1], p.of(other)[-1], op)
+    if op.argument("p") <= 0:
+        p.soften(p.of(one)[-1:], f"{op.kind} of order {op.argument('p')} runs over the axis", op)
+    # A difference is zero where both are.
+    p.contract(op, (one, p.of(one)[-1]))
+    p.contract(op, (other, p.of(other)[-1]))
+    lead = broadcast_axes(op, [p.of(one)[:-2], p.of(other)[:-2]], op.outputs[0].shape[:-2], p)
+    return [(*lead, p.of(one)[-2], p.of(other)[-2])]
 
 
 @rule("ger", "outer", flow=product_of("self", "vec2"))

@@ -77,10 +77,63 @@ def _gather(op: Operation, p: Propagation) -> list[Axes]:
     return [p.of(index)]
 
 
-@rule("index_put", "scatter", "scatter_add", "scatter_reduce", "index_add", "index_copy", "index_fill",
-      "masked_scatter", "masked_select", "nonzero", "take", "put", "bincount", "histc", "unique", "_unique2",
-      "searchsorted", "multinomial", "randperm", "as_strided", "as_strided_copy", "diagonal", "diag_embed",
-      "nonzero_numpy", "take_along_dim", "diagonal_copy", "_assert_async", "_assert_tensor_metadata", "item",
-      "_local_scalar_dense", "is_nonzero", "equal")  # fmt: skip
+@rule("embedding_bag", "_embedding_bag", "_embedding_bag_forward_only", flow=_embedded)
+def _embedding_bag(op: Operation, p: Propagation) -> list[Axes]:
+    weight = op.argument("weight")
+    text = f"{op.kind} sums rows that it looks up"
+    for value in op.inputs:
+        p.freeze(p.of(value) if value is not weight else p.of(weight)[:1], text, op)
+    first, *others = op.outputs
+    results: list[Axes] = [(p.frozen(first.shape[0], text, op), *p.of(weight)[1:])]
+    return results + [tuple(p.frozen(n, text, op) for n in value.shape) for value in others]
+
+
+def _written_flow(op: Operation, query: Query) -> bool:
+    """What is written into zeros is zero: a tensor, or the number 0."""
+    target, source = op.argument("self"), op.argument("src") or op.argument("source")
+    given = query(source) is True if isinstance(source, Value) else op.argument("value") == 0
+    return query(target) is True and given
+
+
+def _side_by_side(op: Operation, values: list[Value], p: Propagation) -> list[Axes]:
+    """Elements go to other places along one axis; the others are read index by index."""
+    axes = p.of(values[0])
+    dim = int(op.argument("dim")) % len(axes) if axes else 0
+    text = f"{op.kind} writes to indices that are looked up"
+    for value in values:
+        p.freeze(p.of(value)[dim : dim + 1], text, op)
+        for position, (one, other) in enumerate(zip(axes, p.of(value), strict=True)):
+            if position == dim:
+                continue
+            if one.size == other.size:
+                p.same(one, other, op)
+            else:
+                p.freeze([one, other], f"{op.kind} writes to the first indices only", op)
+    return [axes]
+
+
+@rule("scatter", "scatter_add", "scatter_reduce", flow=_written_flow)
+def _scatter(op: Operation, p: Propagation) -> list[Axes]:
+    source = op.argument("src")
+    written = [source] if isinstance(source, Value) and source.shape else []
+    return _side_by_side(op, [op.argument("self"), op.argument("index"), *written], p)
+
+
+@rule("index_add", "index_copy", "index_reduce", flow=_written_flow)
+def _index_add(op: Operation, p: Propagation) -> list[Axes]:
+    p.freeze(p.of(op.argument("index")), f"{op.kind} reads positions from it", op)
+    return _side_by_side(op, [op.argument("self"), op.argument("source")], p)
+
+
+@rule("index_fill", flow=_written_flow)
+def _index_fill(op: Operation, p: Propagation) -> list[Axes]:
+    p.freeze(p.of(op.argument("index")), f"{op.kind} reads positions from it", op)
+    return _side_by_side(op, [op.argument("self")], p)
+
+
+@rule("index_put", "masked_scatter", "masked_select", "nonzero", "take", "put", "bincount", "histc", "unique",
+      "_unique2", "searchsorted", "multinomial", "randperm", "as_strided", "as_strided_copy", "diagonal",
+      "diag_embed", "nonzero_numpy", "take_along_dim", "diagonal_copy", "_assert_async",
+      "_assert_tensor_metadata", "item", "_local_scalar_dense", "is_nonzero", "equal")  # fmt: skip
 def _single_elements(op: Operation, p: Propagation) -> list[Axes]:
     return _look_up_all(op, p)

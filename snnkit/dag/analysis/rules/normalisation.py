@@ -16,7 +16,8 @@ def _affine_flow(op: Operation, query: Query) -> bool:
     if isinstance(weight, Value) and query(weight) is not None:
         return bool(query(weight)) and (bias is None or bool(query(bias)))
     # Without gains only statistics taken from the zeros themselves keep them zero.
-    own = bool(op.argument("training") or op.argument("use_input_stats"))
+    stored = op.argument("running_mean") is not None and not op.argument("training")
+    own = not stored and op.argument("use_input_stats") is not False
     return weight is None and bias is None and own and query(x) is True
 
 

@@ -38,6 +38,16 @@ def _by_channel(op: Operation, p: Propagation) -> list[Axes]:
     ]
 
 
+@rule("_fft_r2c", "_fft_c2r", "_fft_c2c", flow=all_inputs)
+def _transformed(op: Operation, p: Propagation) -> list[Axes]:
+    axes = list(p.of(op.inputs[0]))
+    for dim in op.argument("dim"):
+        text = f"{op.kind} mixes positions"
+        p.freeze([axes[dim]], text, op)
+        axes[dim] = p.frozen(op.outputs[0].shape[dim], text, op)
+    return [tuple(axes)]
+
+
 @rule("im2col", flow=all_inputs)
 def _patches(op: Operation, p: Propagation) -> list[Axes]:
     *lead, channels, height, width = p.of(op.inputs[0])
