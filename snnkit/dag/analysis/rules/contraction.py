@@ -94,14 +94,14 @@ def _added_sum_of_batches(op: Operation, p: Propagation) -> list[Axes]:
 def _trilinear(op: Operation, p: Propagation) -> list[Axes]:
     """The product of three tensors, unsqueezed at the axes ``expand``, summed over the axes ``sumdim``."""
     factors = [op.argument(name) for name in ("i1", "i2", "i3")]
-    given: list[list[Axis]] = []
+    given: list[Axes] = []
     for value, name in zip(factors, ("expand1", "expand2", "expand3"), strict=True):
-        axes = list(p.of(value))
+        widened = list(p.of(value))
         for position in op.argument(name):
-            axes.insert(position, UNIT)
-        given.append(axes)
+            widened.insert(position, UNIT)
+        given.append(tuple(widened))
     shape = tuple(max(axis.size for axis in axes) for axes in zip(*given, strict=True))
-    axes = broadcast_axes(op, [tuple(each) for each in given], shape, p)
+    axes = broadcast_axes(op, given, shape, p)
     summed = set(op.argument("sumdim"))
     for position in summed:
         held = [(value, each[position]) for value, each in zip(factors, given, strict=True)]
