@@ -1,0 +1,5 @@
+"""Rules by kind of operation. Importing this package fills the table."""
+
+from snnkit.dag.scales.rules import arranging, normalising, pointwise, products, recurrent, reducing
+
+__all__ = ["arranging", "normalising", "pointwise", "products", "recurrent", "reducing"]

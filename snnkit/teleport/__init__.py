@@ -1,0 +1,33 @@
+"""Symmetries of a network: changes of its parameters that leave its function as it is."""
+
+from .changes import Change
+from .channels import ChannelPart
+from .element import Element, compose, identity, inverse
+from .errors import TeleportError
+from .files import load, save
+from .freedoms import Freedom
+from .parts import Part, register_part
+from .sampling import SAMPLINGS, random
+from .symmetries import Symmetries, symmetries
+from .teleportation import random_teleport, teleport
+
+__all__ = [
+    "SAMPLINGS",
+    "Change",
+    "ChannelPart",
+    "Element",
+    "Freedom",
+    "Part",
+    "Symmetries",
+    "TeleportError",
+    "compose",
+    "identity",
+    "inverse",
+    "load",
+    "random",
+    "random_teleport",
+    "register_part",
+    "save",
+    "symmetries",
+    "teleport",
+]
