@@ -34,8 +34,8 @@ def keep_largest(scores: Tensor, keep: int) -> Tensor:
     return mask.reshape(scores.shape)
 
 
-def largest_of_columns(scores: Tensor, keep: int) -> Tensor:
-    """Mark the ``keep`` largest elements of each column: ``(n, columns)``."""
+def largest_of_columns(scores: Tensor, keep: int | Tensor) -> Tensor:
+    """Mark the ``keep`` largest elements of each column, of ``(n, columns)``; a number for each, or for all."""
     order = torch.argsort(scores.detach(), dim=0, descending=True, stable=True)
     ranks = torch.argsort(order, dim=0)
     return ranks < keep
