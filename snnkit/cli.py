@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 import snnkit
+from snnkit.commands.experiment_options import app as experiment_app
 from snnkit.utilities.errors import SnnkitError
 
 __all__ = ["app", "main"]
@@ -299,6 +300,9 @@ def recipes(
     from snnkit.commands.recipes import recipes as command
 
     raise typer.Exit(command(name, as_json=as_json))
+
+
+app.add_typer(experiment_app, name="experiment", rich_help_panel=_LOOKING)
 
 
 def main() -> None:

@@ -25,7 +25,7 @@ Task = TypeVar("Task")
 Answer = TypeVar("Answer")
 Size = Literal["quick", "full"]
 
-_SEED_BITS = 63
+_SEED_BITS = 32
 
 
 def seed_of(seed: int, *names: str | int) -> int:
@@ -93,6 +93,8 @@ class Experiment(Generic[Settings]):
         run: Computes the findings.
         draw: Makes the figures from the findings alone, by name; called inside the report's look
             (:func:`snnkit.report.style.drawing`), with matplotlib imported inside.
+        keeps_parts: ``run`` itself keeps in the folder what is finished, and is quick where all is: it is
+            called for a finished folder too.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Experiment(Generic[Settings]):
     full: Settings
     run: Callable[[Settings, Context], Findings]
     draw: Callable[[Findings], Mapping[str, "Figure"]] = lambda _: {}
+    keeps_parts: bool = False
 
     def settings(self, size: Size) -> Any:
         """Return the settings of a size."""

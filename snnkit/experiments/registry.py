@@ -9,7 +9,12 @@ from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 __all__ = ["experiment_names", "get_experiment"]
 
 _HOME = "snnkit.experiments"
-_MODULES: dict[str, str] = {}
+_MODULES: dict[str, str] = {
+    "convergence-boost": "training.convergence",
+    "other-activations": "training.other_activations",
+    "initialisations": "training.initialisations",
+    "pseudo-teleport": "training.pseudo_teleport",
+}
 """Name -> module, under ``snnkit.experiments``, whose ``EXPERIMENT`` it is."""
 
 

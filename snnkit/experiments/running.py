@@ -1,13 +1,14 @@
 """Runs an experiment from its name to its folder of findings, figures and page."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from snnkit.experiments.experiment import Context, Experiment, Size
+from snnkit.experiments.figure_files import write_figure
 from snnkit.experiments.findings import Findings, to_plain
 from snnkit.experiments.folder import ExperimentFolder
 from snnkit.experiments.page import page
@@ -15,10 +16,10 @@ from snnkit.experiments.registry import get_experiment
 from snnkit.recipes.progress import Progress, Silent
 from snnkit.recipes.schema import build
 from snnkit.recipes.toml import as_table
-from snnkit.report.style import COLOURS, drawing
+from snnkit.report.style import drawing
 from snnkit.utilities.errors import ConfigurationError
 
-__all__ = ["Order", "draw_figures", "parse_settings", "run_experiment"]
+__all__ = ["Order", "draw_figures", "parse_settings", "run_experiment", "run_in_folder"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def run_in_folder(
     folder = order.folder
     folder.begin(order.name, order.seed, to_plain(as_table(settings)))
     findings = folder.findings()
-    if findings is None:
+    if findings is None or experiment.keeps_parts:
         context = Context(order.seed, folder.path, data, jobs, executor, progress)
         findings = experiment.run(settings, context)
         folder.write_findings(findings)
@@ -97,16 +98,12 @@ def draw_figures(experiment: Experiment[Any], findings: Findings, folder: Experi
     names = []
     with drawing():
         for name, figure in experiment.draw(findings).items():
-            path = folder.figures / f"{name}.svg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            figure.savefig(
-                path, facecolor=COLOURS["paper"], metadata={"Date": None, "Creator": None}, format="svg"
-            )
+            path = write_figure(figure, folder.figures / f"{name}.svg")
             names.append(f"figures/{path.name}")
     return names
 
 
-def parse_settings(assignments: list[str]) -> dict[str, Any]:
+def parse_settings(assignments: Sequence[str]) -> dict[str, Any]:
     """Turn ``["draws=5", "model.width=8"]`` into a table; values are TOML, or texts where they are not.
 
     Raises:
