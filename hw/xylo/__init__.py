@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from .mapping.check import CheckReport, check
     from .mapping.lowering import lower
     from .mapping.mapped_network import MappedNetwork
+    from .orbit.result import OrbitReport
+    from .orbit.settings import OrbitSettings
     from .power import InferenceCost, PowerEstimate, estimate_power, inference_cost
     from .simulator.xylo_sim import XyloSim
     from .validation.validate import Validation, validate
@@ -52,6 +54,8 @@ _LAZY = {
     "DeploymentReport": "deployment.report",
     "LayerReport": "deployment.report",
     "MappedNetwork": "mapping.mapped_network",
+    "OrbitReport": "orbit.result",
+    "OrbitSettings": "orbit.settings",
     "PowerEstimate": "power",
     "XyloConfiguration": "configuration.objects",
     "XyloFile": "archive.xylo_file",
@@ -84,6 +88,8 @@ __all__ = [
     "LayerReport",
     "MappedNetwork",
     "MappingError",
+    "OrbitReport",
+    "OrbitSettings",
     "Population",
     "PowerEstimate",
     "Specification",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,8 +22,12 @@ from ..specification.core import Specification
 from ..violation import MappingError
 from .calibration import ShiftPoint, Trial, accuracy_of, choose_plan, shift_curve, try_program
 from .float_run import Calibration, Readout
+from .methods import RULES, check_method, quantise_by_rule, refuse_method_for
 from .quantising import QuantisedNetwork, quantise
 from .report import DeploymentReport, LayerReport, layer_reports
+
+if TYPE_CHECKING:
+    from ..orbit.settings import OnProgress, OrbitSettings
 
 __all__ = ["Deployment", "deploy", "deployment_of"]
 
@@ -39,7 +43,8 @@ class Deployment:
         specification: the integer program.
         report: what each step cost.
         plan: the weight shifts, state peaks and headroom that fixed the scales;
-            ``for_chip(net, chip, plan=plan)`` trains with the very values of this program.
+            ``for_chip(net, chip, plan=plan)`` trains with the very values of this program. A search over
+            the orbit chose scales and rounding by itself: only the shifts are then those of the program.
         scales: module path -> (N,) factor from float to the chip's integers.
         mapped: the float network in the chip's layout.
     """
@@ -87,9 +92,12 @@ def deploy(
     calibration: Any = None,
     labels: Any = None,
     *,
+    method: str = "peaks",
     plan: ScalePlan | None = None,
     headroom: float | None = None,
     readout: Readout | None = None,
+    orbit: "OrbitSettings | None" = None,
+    on_progress: "OnProgress | None" = None,
 ) -> Deployment:
     """Map, quantise and report; the network is left as it is.
 
@@ -97,6 +105,11 @@ def deploy(
     shifts are chosen in the bit-exact simulator on the calibration data, see :func:`choose_plan`. A network
     patched by ``for_chip``, or a ``plan``, brings its own: then the program holds exactly the values that the
     network was trained with.
+
+    With ``method="orbit"`` the program that this gives is only where a search starts: over the scale of each
+    neuron, small offsets of thresholds and biases, the rounding of each weight, and the weight shifts (those
+    of a ``plan`` are kept), with the chip's arithmetic as judge. On the calibration data the result is never
+    worse than the start.
 
     A chip-exact network is deployed as it is: the program is the one of its own forward pass, which has the
     chip's delays, so the deployment's ``delay`` is 0. Calibration data then serve the report alone.
@@ -107,14 +120,19 @@ def deploy(
         calibration: event counts ``(batch, time, channels)`` such as the chip will receive; use training
             data. Without it nothing is known of the states, and they may saturate.
         labels: ``(batch,)`` classes of the calibration data: shifts then serve accuracy.
+        method: ``"peaks"``, ``"orbit"``; to compare with, ``"max-abs"`` (the largest scale that each neuron's
+            weights allow, whatever its states) and ``"global"`` (one scale for all hidden neurons).
         plan: shifts and peaks of an earlier deployment.
         headroom: factor by which states may exceed those of the calibration data; 1.25.
         readout: how outputs ``(batch, time, Nout)`` become classes; by default the most events win.
+        orbit: what a search may do.
+        on_progress: told by a search what it does, how many parts of it are done, and of how many.
 
     Raises:
         MappingError: with every violation, if the network does not fit.
-        ConfigurationError: the network is patched for another chip or for wider weights, or ``plan`` is given
-            for a patched one; ``labels`` or ``readout`` are given without calibration data.
+        ConfigurationError: an unknown method, or one without what it needs; the network is patched for
+            another chip or for wider weights, or ``plan`` is given for a patched one; ``labels`` or
+            ``readout`` are given without calibration data.
         DataError: the calibration data are no event counts, or labels are no output neurons.
     """
     from ..exact.deployment import deploy_exact
@@ -123,7 +141,14 @@ def deploy(
     entry = get_chip(chip)
     if calibration is None and (labels is not None or readout is not None):
         raise ConfigurationError("labels and readout belong to calibration data: give calibration too.")
+    check_method(
+        method,
+        calibrated=calibration is not None,
+        planned=plan is not None or headroom is not None,
+        has_settings=orbit is not None,
+    )
     if isinstance(net, ChipExact):
+        refuse_method_for("chip-exact", method)
         if plan is not None or headroom is not None:
             raise ConfigurationError(
                 "A chip-exact network brings its own plan: give neither plan nor headroom."
@@ -131,6 +156,8 @@ def deploy(
         return deploy_exact(net, entry, calibration, labels, readout)
     inspection = inspect_network(net, entry)
     trained = _trained_plan(net, entry, plan)
+    if trained is not None:
+        refuse_method_for("patched", method)
     if inspection.violations:
         raise MappingError(refusal(entry, inspection.violations), inspection.violations)
     mapped = inspection.mapped
@@ -138,11 +165,45 @@ def deploy(
     if calibration is not None:
         circuit = inspection.circuit
         data = Calibration.of(net, circuit, entry, calibration, labels=labels, readout=readout)
+    quantised, chosen = _program(net, mapped, data, method, (plan, trained, headroom))
+    searched = None
+    if method == "orbit" and data is not None:
+        from ..orbit.search import search_orbit
+
+        fixed = plan is not None
+        searched = search_orbit(
+            net,
+            mapped,
+            (quantised, chosen),
+            data,
+            settings=orbit,
+            fixed_shifts=fixed,
+            on_progress=on_progress,
+        )
+        quantised, chosen = searched.quantised, searched.plan
+    curve = () if data is None else shift_curve(mapped, data, _with_peaks(chosen, data))
+    deployment = deployment_of(
+        mapped, quantised, chosen, data, notes=report_of(inspection).notes, curve=curve
+    )
+    if searched is None:
+        return deployment
+    return replace(deployment, report=replace(deployment.report, orbit=searched.report))
+
+
+def _program(
+    net: nn.Module,
+    mapped: MappedNetwork,
+    data: Calibration | None,
+    method: str,
+    plans: tuple[ScalePlan | None, ScalePlan | None, float | None],
+) -> tuple[QuantisedNetwork, ScalePlan]:
+    """Return the program of a rule or of observed peaks; of a given plan, or of one trained with, if any."""
+    if method in RULES:
+        return quantise_by_rule(mapped, method)
+    plan, trained, headroom = plans
     given = plan if trained is None else _placed_peaks(trained, mapped)
     chosen = _plan(mapped, data, given, headroom)
-    quantised = quantise(mapped, chosen, scales_of(net) if trained else None)
-    curve = () if data is None else shift_curve(mapped, data, _with_peaks(chosen, data))
-    return deployment_of(mapped, quantised, chosen, data, notes=report_of(inspection).notes, curve=curve)
+    return quantise(mapped, chosen, scales_of(net) if trained else None), chosen
 
 
 def deployment_of(

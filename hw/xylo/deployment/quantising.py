@@ -22,7 +22,7 @@ from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 from ..mapping.mapped_network import MappedNetwork
 from ..specification.core import Specification
 
-__all__ = ["Integers", "QuantisedNetwork", "integers_of", "quantise"]
+__all__ = ["Integers", "QuantisedNetwork", "dashes_of", "folded_bias", "integers_of", "quantise"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,9 +115,9 @@ def integers_of(
         "weights_in": _integers(mapped.weights_in, scale[:n_receiving], plan.weight_shift_in, chip),
         "weights_rec": _integers(mapped.weights_rec, scale, plan.weight_shift_rec, chip),
         "weights_out": _integers(mapped.weights_out, scale_out, plan.weight_shift_out, chip),
-        "dash_mem": _whole(_dashes(mapped.decay_mem, chip)),
+        "dash_mem": _whole(dashes_of(mapped.decay_mem, chip)),
         "dash_syn": dash_syn[:, 0],
-        "dash_mem_out": _whole(_dashes(mapped.decay_mem_out, chip)),
+        "dash_mem_out": _whole(dashes_of(mapped.decay_mem_out, chip)),
         "dash_syn_out": _whole(output.dash_syn)[:, 0],
         "threshold": _thresholds(hidden.threshold, scale, chip),
         "threshold_out": _thresholds(output.threshold, scale_out, chip),
@@ -137,14 +137,14 @@ def _hidden_layer(mapped: MappedNetwork, plan: ScalePlan, peak: Tensor | None) -
         (torch.from_numpy(inputs), plan.weight_shift_in),
         (torch.from_numpy(mapped.weights_rec), plan.weight_shift_rec),
     )
-    dash_syn = _dashes(mapped.decay_syn, mapped.chip)
-    bias = _folded_bias(mapped.bias, mapped.synaptic_bias, dash_syn)
+    dash_syn = dashes_of(mapped.decay_syn, mapped.chip)
+    bias = folded_bias(mapped.bias, mapped.synaptic_bias, dash_syn)
     return _Layer(torch.from_numpy(mapped.threshold), bias, dash_syn, weights, peak)
 
 
 def _output_layer(mapped: MappedNetwork, plan: ScalePlan, peak: Tensor | None) -> _Layer:
-    dash_syn = _dashes(mapped.decay_syn_out[:, None], mapped.chip)
-    bias = _folded_bias(mapped.bias_out, mapped.synaptic_bias_out[:, None], dash_syn)
+    dash_syn = dashes_of(mapped.decay_syn_out[:, None], mapped.chip)
+    bias = folded_bias(mapped.bias_out, mapped.synaptic_bias_out[:, None], dash_syn)
     weights = ((torch.from_numpy(mapped.weights_out), plan.weight_shift_out),)
     return _Layer(torch.from_numpy(mapped.threshold_out), bias, dash_syn, weights, peak)
 
@@ -160,7 +160,8 @@ def _scales(layer: _Layer, plan: ScalePlan, chip: Chip) -> Tensor:
     )
 
 
-def _folded_bias(bias: np.ndarray, synaptic_bias: np.ndarray, dash_syn: Tensor) -> Tensor:
+def folded_bias(bias: np.ndarray, synaptic_bias: np.ndarray, dash_syn: Tensor) -> Tensor:
+    """Return the biases (N,) of membranes, with constant synaptic input (N, S) folded in."""
     own = torch.from_numpy(bias)
     return (
         own + fold_bias(torch.from_numpy(synaptic_bias).reshape(-1), dash_syn) if synaptic_bias.any() else own
@@ -179,7 +180,8 @@ def _biases(layer: _Layer, scale: Tensor, chip: Chip) -> np.ndarray:
     return quantise_bias(layer.bias, scale, chip, integers=True).numpy()
 
 
-def _dashes(decays: np.ndarray, chip: Chip) -> Tensor:
+def dashes_of(decays: np.ndarray, chip: Chip) -> Tensor:
+    """Return the bit shifts that stand for decays in a chip's layout, float64."""
     return dash_for_decay(torch.from_numpy(np.ascontiguousarray(decays)), chip)
 
 

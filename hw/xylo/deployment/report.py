@@ -1,6 +1,7 @@
 """What turning a network into integers cost, layer by layer."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -10,6 +11,9 @@ from ..mapping.resource import Resource
 from ..specification.core import Population, Specification
 from .calibration import ShiftPoint, Trial
 from .quantising import QuantisedNetwork
+
+if TYPE_CHECKING:
+    from ..orbit.result import OrbitReport
 
 __all__ = ["DeploymentReport", "LayerReport", "layer_reports"]
 
@@ -68,6 +72,7 @@ class DeploymentReport:
         resources: what the network takes of the chip.
         notes: what a user should know.
         delay: time steps by which the chip's outputs lag the network's.
+        orbit: what a search over the orbit did; None for other methods.
     """
 
     chip: str
@@ -83,6 +88,7 @@ class DeploymentReport:
     resources: tuple[Resource, ...]
     notes: tuple[str, ...]
     delay: int
+    orbit: "OrbitReport | None" = None
 
     def __str__(self) -> str:
         lines = [
@@ -93,6 +99,8 @@ class DeploymentReport:
         ]
         if self.agreement is not None:
             lines += ["", *_calibration_lines(self)]
+        if self.orbit is not None:
+            lines += ["", str(self.orbit)]
         if self.shift_curve:
             lines += ["", *_table(_curve_rows(self.shift_curve))]
         if self.notes:
