@@ -35,7 +35,7 @@ def keep_largest(scores: Tensor, keep: int) -> Tensor:
 
 
 def largest_of_columns(scores: Tensor, keep: int | Tensor) -> Tensor:
-    """Mark the ``keep`` largest elements of each column, of ``(n, columns)``; a number for each, or for all."""
+    """Mark the ``keep`` largest of each column, of ``(n, columns)``; a number for each, or for all."""
     order = torch.argsort(scores.detach(), dim=0, descending=True, stable=True)
     ranks = torch.argsort(order, dim=0)
     return ranks < keep
