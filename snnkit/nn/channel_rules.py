@@ -24,6 +24,7 @@ from snnkit.nn.modules.instant import InstantTorch
 from snnkit.nn.modules.lif_base import LIFBaseTorch
 from snnkit.nn.modules.lif_neuron import LIFNeuronTorch
 from snnkit.nn.modules.linear import LinearTorch
+from snnkit.nn.modules.low_pass import LowPass
 from snnkit.nn.modules.module import TorchModule
 from snnkit.nn.modules.rate import RateTorch
 from snnkit.parameters import FixedInit
@@ -39,6 +40,8 @@ def _neurons(op: Operation, p: Propagation) -> list[tuple[Axis, ...]]:
     held: dict[str, Value] = op.argument("held")
     p.freeze(p.of(data)[:-1], "time and batch of neurons", op)
     units, synapses = _layout(op, p, p.of(data)[-1])
+    if _draws_noise(op.target):
+        p.freeze([units], "noise is drawn for every neuron, in their order", op)
     for name, value in held.items():
         _tie(op, p, (name, value), (units, synapses), p.of(data)[-1])
     recurrent = held.get("w_rec")
@@ -97,15 +100,16 @@ def _channelwise(op: Operation, query: Query) -> bool:
     return query(next(values_in(op.argument("inputs")))) is True
 
 
-def _without_noise(module: nn.Module) -> bool:
+def _draws_noise(module: nn.Module) -> bool:
     noise = getattr(module, "noise_std", 0.0)
-    return not isinstance(noise, Tensor) and noise == 0
+    return isinstance(noise, Tensor) or noise != 0
 
 
-register_module_rule(LIFBaseTorch, ModuleRule(_neurons, _neurons_flow, applies=_without_noise))
-register_module_rule(LIFNeuronTorch, ModuleRule(_neurons, _neurons_flow, applies=_without_noise))
-register_module_rule(ExpSynTorch, ModuleRule(_neurons, _channelwise, applies=_without_noise))
-register_module_rule(RateTorch, ModuleRule(_neurons, never, applies=_without_noise))
+register_module_rule(LIFBaseTorch, ModuleRule(_neurons, _neurons_flow))
+register_module_rule(LIFNeuronTorch, ModuleRule(_neurons, _neurons_flow))
+register_module_rule(ExpSynTorch, ModuleRule(_neurons, _channelwise))
+register_module_rule(LowPass, ModuleRule(_neurons, _channelwise))
+register_module_rule(RateTorch, ModuleRule(_neurons, never))
 
 
 # --- Smaller modules --------------------------------------------------------------------------------------
@@ -167,7 +171,7 @@ def _declare_again(module: Any, fitted: Any) -> None:
         )
 
 
-for _neuron in (LIFBaseTorch, LIFNeuronTorch, ExpSynTorch, RateTorch):
+for _neuron in (LIFBaseTorch, LIFNeuronTorch, ExpSynTorch, LowPass, RateTorch):
     register_resize(_neuron, _smaller_layer)
 register_resize(LinearTorch, _smaller_linear)
 for _passing in (InstantTorch, TimeStepDropout, UnitDropout):

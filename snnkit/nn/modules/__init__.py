@@ -1,6 +1,6 @@
 """Modules: the base class, weights, neurons, dropouts and encoders, under Rockpool's names."""
 
-from snnkit.nn import channel_rules, graph_rules  # noqa: F401 - tell the graph about these modules
+from snnkit.nn import channel_rules, graph_rules, scale_rules  # noqa: F401 - tell the graph about these modules
 from snnkit.nn.leaks import (
     bitshift_to_decay,
     bitshift_to_tau,

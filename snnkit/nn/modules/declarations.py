@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from snnkit.nn.functional import SpikeGeneration
 from snnkit.nn.surrogates import PeriodicExponential, SpikeFunction, StepPWL
-from snnkit.parameters import Constant, ParameterBase, SimulationParameter, as_constant_free
+from snnkit.parameters import Constant, ParameterBase, SimulationParameter, as_constant_free, shape_of
 from snnkit.utilities.errors import ParameterError, ShapeError
 
 __all__ = [
@@ -66,21 +66,30 @@ def as_number(value: Any) -> Any:
     return value.item() if hasattr(value, "item") and math.prod(value.shape) == 1 else value
 
 
-def simulation_constant(value: Any, name: str, where: str, *, zero: bool = False) -> SimulationParameter:
+def simulation_constant(
+    value: Any, name: str, where: str, count: int, *, zero: bool = False
+) -> SimulationParameter:
     """Declare a number above 0, or a tensor with one per neuron, that the simulation needs.
 
     Args:
+        value: the number or the numbers.
+        name: of the attribute.
+        where: class of the module, for messages.
+        count: neurons.
         zero: Whether 0 is allowed as well.
 
     Raises:
         ParameterError: it is below what is allowed, or NaN.
+        ShapeError: it has another shape than ``()`` or ``(count,)``.
     """
     number = as_number(value)
+    if shape_of(number):
+        number = real(number)
     lowest = float(torch.as_tensor(number).min())
     if not (lowest >= 0 if zero else lowest > 0):
         limit = "0 or more" if zero else "greater than 0"
         raise ParameterError(f"{where}: {name} is {lowest}; it must be {limit}.")
-    return SimulationParameter(number)
+    return SimulationParameter(number, shape=[(), (count,)])
 
 
 def time_step(dt: Any, where: str) -> SimulationParameter:

@@ -58,7 +58,7 @@ class ExpSynTorch(TorchModule):
         count = neuron_count(shape, type(self).__name__)
         super().__init__((count,), spiking_input, spiking_output, retain_torch_api)
         self.tau = Parameter(value_or_none(tau), "taus", Fill(10e-3), [(count,), ()], cast_fn=real)
-        self.noise_std = simulation_constant(noise_std, "noise_std", type(self).__name__, zero=True)
+        self.noise_std = simulation_constant(noise_std, "noise_std", type(self).__name__, count, zero=True)
         self.isyn = State(init_func=Fill(0.0), shape=(count,))
         self.dt = time_step(dt, type(self).__name__)
 

@@ -132,10 +132,10 @@ class LIFBaseTorch(TorchModule):
         self._declare_recurrence(bool(as_number(has_rec)), value_or_none(w_rec), weight_init_func)
         self._declare_leaks(mode, given[mode.membrane], given[mode.synapse])
         self._declare_membrane(bias, threshold)
-        self.noise_std = simulation_constant(noise_std, "noise_std", where, zero=True)
-        self.learning_window = simulation_constant(learning_window, "learning_window", where)
+        self.noise_std = simulation_constant(noise_std, "noise_std", where, neurons, zero=True)
+        self.learning_window = simulation_constant(learning_window, "learning_window", where, neurons)
         self.spike_generation_fn = SimulationParameter(spike_function(spike_generation_fn))
-        self.max_spikes_per_dt = simulation_constant(max_spikes_per_dt, "max_spikes_per_dt", where)
+        self.max_spikes_per_dt = simulation_constant(max_spikes_per_dt, "max_spikes_per_dt", where, neurons)
         if as_number(hop_delay):
             self.hop_delay = True
 

@@ -91,11 +91,11 @@ class LIFNeuronTorch(TorchModule):
         self.threshold = Parameter(value_or_none(threshold), "thresholds", Fill(1.0), vector, cast_fn=real)
         self.bias = Parameter(value_or_none(bias), "bias", Fill(0.0), vector, cast_fn=real)
         self.vmem = State(init_func=Fill(0.0), shape=(count,))
-        self.noise_std = simulation_constant(noise_std, "noise_std", where, zero=True)
+        self.noise_std = simulation_constant(noise_std, "noise_std", where, count, zero=True)
         self.dt = time_step(dt, where)
         self.spike_generation_fn = SimulationParameter(spike_function(spike_generation_fn))
-        self.max_spikes_per_dt = simulation_constant(max_spikes_per_dt, "max_spikes_per_dt", where)
-        self.learning_window = simulation_constant(learning_window, "learning_window", where)
+        self.max_spikes_per_dt = simulation_constant(max_spikes_per_dt, "max_spikes_per_dt", where, count)
+        self.learning_window = simulation_constant(learning_window, "learning_window", where, count)
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "threshold":

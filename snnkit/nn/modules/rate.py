@@ -113,7 +113,7 @@ class RateTorch(TorchModule):
         self.threshold = Parameter(value_or_none(threshold), "thresholds", Fill(0.0), vector, cast_fn=real)
         self.x = State(init_func=Fill(0.0), shape=(count,))
         self.dt = time_step(dt, where)
-        self.noise_std = simulation_constant(noise_std, "noise_std", where, zero=True)
+        self.noise_std = simulation_constant(noise_std, "noise_std", where, count, zero=True)
         self.act_fn = SimulationParameter(activation_func)
 
     def forward(self, data: Tensor) -> Tensor:

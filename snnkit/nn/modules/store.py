@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Self
 
 from torch import Tensor, nn
 
 from snnkit.nn.modules.attributes import Attribute, attribute_of, picklable_attribute, value_of
-from snnkit.parameters import ParameterBase
+from snnkit.parameters import FixedInit, ParameterBase
 from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 
 __all__ = ["DeclaringModule", "write_data"]
@@ -88,6 +89,13 @@ class DeclaringModule(nn.Module):
         attribute = self._registry[name]
         if attribute.is_tensor or value is not None:
             attribute.check(f"{self._label}.{name}", value)
+        if _was_declared_as_number(attribute):
+            is_vector = isinstance(value, Tensor) and value.ndim > 0
+            if attribute.is_tensor != is_vector:
+                # One number for all becomes one for each, which moves with the module's buffers; or back.
+                attribute = replace(attribute, is_tensor=is_vector)
+                self._install(name, attribute, value_of(attribute, value))
+                return
         if not attribute.is_tensor:
             super().__setattr__(name, value_of(attribute, value))
         elif attribute.kind != "Parameter":
@@ -140,6 +148,14 @@ class DeclaringModule(nn.Module):
     def __getstate__(self) -> dict[str, Any]:
         registry = {name: picklable_attribute(name, entry) for name, entry in self._registry.items()}
         return {**self.__dict__, "_registry": registry}
+
+
+def _was_declared_as_number(attribute: Attribute) -> bool:
+    return (
+        attribute.kind == "SimulationParameter"
+        and isinstance(attribute.init_func, FixedInit)
+        and isinstance(attribute.init_func.value, int | float)
+    )
 
 
 def write_data(parameter: nn.Parameter | None, value: Tensor) -> None:
