@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from fractions import Fraction
 from math import lcm
 
 import numpy as np
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from snnkit.dag.scales import Scales
-from snnkit.dag.scales.elimination import Row
+from snnkit.dag.scales.elimination import Number
 
 __all__ = ["FactorTable", "ParameterFactor"]
 
@@ -29,7 +28,7 @@ class ParameterFactor:
     """
 
     shape: tuple[int, ...]
-    terms: tuple[tuple[Fraction, NDArray[np.int64]], ...]
+    terms: tuple[tuple[Number, NDArray[np.int64]], ...]
     epsilon: float
 
 
@@ -42,28 +41,29 @@ class FactorTable:
     """
 
     def __init__(self, found: Scales, unknowns: Sequence[int]) -> None:
-        column = {unknown: position for position, unknown in enumerate(unknowns)}
-        rows: dict[int, Row] = {0: {}} | found.used | {u: {u: Fraction(1)} for u in unknowns}
         self.is_sign = found.kind == "sign"
         self.size = len(unknowns)
-        keys = np.array(sorted(rows), np.int64)
+        chosen = np.array(unknowns, np.int64)
+        keys = np.union1d(found.used, chosen)
         self._rows = len(keys)
-        entries = [
+        self.own = np.searchsorted(keys, chosen)
+        column = {unknown: position for position, unknown in enumerate(unknowns)}
+        derived = [
             (position, column[free], power)
             for position, key in enumerate(keys.tolist())
-            for free, power in rows[key].items()
+            for free, power in found.derived.get(key, {}).items()
         ]
-        self._entry = np.array([entry for entry, _, _ in entries], np.int64)
-        self._column = np.array([free for _, free, _ in entries], np.int64)
-        self._power = np.array([float(power) for _, _, power in entries])
-        self.own = np.searchsorted(keys, np.array(unknowns, np.int64))
-        powers = [power for _, _, power in entries]
+        entries, columns, powers = zip(*derived, strict=True) if derived else ((), (), ())
+        self._entry = np.concatenate([self.own, np.array(entries, np.int64)])
+        self._column = np.concatenate([np.arange(self.size), np.array(columns, np.int64)])
+        self._power = np.concatenate([np.ones(self.size), np.array([float(power) for power in powers])])
+        fractions: list[Number] = list(powers)
         self.parameters: dict[str, ParameterFactor] = {}
         for name, scale in found.parameters.items():
             terms = tuple((power, np.searchsorted(keys, ids)) for power, ids in scale.terms)
             self.parameters[name] = ParameterFactor(scale.shape, terms, scale.epsilon)
-            powers += [power for power, _ in terms]
-        self.denominator = lcm(*(power.denominator for power in powers)) ** 2 if powers else 1
+            fractions += [power for power, _ in terms]
+        self.denominator = lcm(1, *(power.denominator for power in fractions)) ** 2
         """Powers of two of multiples of this stay powers of two in every parameter."""
 
     def entries(self, chosen: Floats) -> Floats:

@@ -1,9 +1,13 @@
 """What of a model may be chosen: named sets of channels with a factor, a sign or an order."""
 
-from collections.abc import Mapping
+from collections import Counter
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from snnkit.dag.channels import Group
+from snnkit.dag.scales.elimination import Number
 from snnkit.dag.scales.solution import Scales, in_order
 
 __all__ = ["Freedom", "freedoms_of_groups", "freedoms_of_scales"]
@@ -37,26 +41,36 @@ class Freedom:
         return name if number == 1 or self.kind == "sign" else f"{name} ^{number:g}"
 
 
-def freedoms_of_scales(found: Scales, kind: str) -> tuple[tuple[Freedom, ...], tuple[tuple[int, ...], ...]]:
-    """Return the freedoms of factors or signs, and the unknowns behind the channels of each."""
-    unknowns: dict[str, list[int]] = {}
-    for unknown, name in found.first_uses.items():
-        unknowns.setdefault(name, []).append(unknown)
-    owner = {unknown: name for name, owned in unknowns.items() for unknown in owned}
-    members: dict[str, dict[tuple[str, int | float], None]] = {name: {} for name in unknowns}
+def freedoms_of_scales(found: Scales, kind: str) -> tuple[tuple[Freedom, ...], list[int]]:
+    """Return the freedoms of factors or signs, and the unknowns behind their channels, one after the
+    other."""
+    names = list(dict.fromkeys(found.first_uses.values()))
+    position = {name: index for index, name in enumerate(names)}
+    unknowns = list(found.first_uses)
+    owner = np.full(max([0, *found.used.tolist(), *unknowns]) + 1, -1)
+    owner[unknowns] = [position[name] for name in found.first_uses.values()]
+    members: list[dict[tuple[str, int | float], None]] = [{} for _ in names]
     for path, scale in found.parameters.items():
         for coefficient, ids in scale.terms:
-            powers = {
-                (owner[free], float(coefficient * power))
-                for unknown in in_order(ids)
-                for free, power in found.expression(unknown).items()
-            }
-            for name, power in sorted(powers):
-                members[name][path, int(power) if power == int(power) else power] = None
+            for index, power in _powers(found, coefficient, in_order(ids), owner):
+                members[index][path, power] = None
+    sizes = Counter(found.first_uses.values())
     freedoms = tuple(
-        Freedom(name, kind, len(owned), tuple(members[name])) for name, owned in unknowns.items()
+        Freedom(name, kind, sizes[name], tuple(members[index])) for index, name in enumerate(names)
     )
-    return freedoms, tuple(tuple(owned) for owned in unknowns.values())
+    return freedoms, unknowns
+
+
+def _powers(
+    found: Scales, coefficient: Number, unknowns: list[int], owner: NDArray[np.int64]
+) -> list[tuple[int, int | float]]:
+    """Return which freedoms are in a term, by position, with their powers."""
+    plain = [unknown for unknown in unknowns if unknown not in found.derived]
+    powers = {(index, float(coefficient)) for index in np.unique(owner[plain]).tolist()}
+    for unknown in unknowns:
+        for free, power in found.derived.get(unknown, {}).items():
+            powers.add((int(owner[free]), float(coefficient * power)))
+    return [(index, int(power) if power.is_integer() else power) for index, power in sorted(powers)]
 
 
 def freedoms_of_groups(groups: tuple[Group, ...]) -> dict[str, tuple[Freedom, Group]]:
@@ -73,9 +87,3 @@ def freedoms_of_groups(groups: tuple[Group, ...]) -> dict[str, tuple[Freedom, Gr
         members = tuple((member.name, member.axis) for member in group.members)
         found[name] = Freedom(name, "permutation", group.size, members), group
     return found
-
-
-def names_of(freedoms: Mapping[str, object]) -> str:
-    """Return names for a message, not too many."""
-    names = list(freedoms)
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")

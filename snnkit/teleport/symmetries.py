@@ -50,8 +50,8 @@ class Symmetries:
         self.signs, signed = freedoms_of_scales(self._sign, "sign")
         self._groups = freedoms_of_groups(self.coupling.groups)
         self.permutations: tuple[Freedom, ...] = tuple(freedom for freedom, _ in self._groups.values())
-        self.scale_table = FactorTable(self._positive, [u for owned in scaled for u in owned])
-        self.sign_table = FactorTable(self._sign, [u for owned in signed for u in owned])
+        self.scale_table = FactorTable(self._positive, scaled)
+        self.sign_table = FactorTable(self._sign, signed)
 
     @property
     def n_scales(self) -> int:

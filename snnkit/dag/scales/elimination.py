@@ -1,12 +1,25 @@
 """Exact elimination of sparse linear equations, over the rational numbers or modulo 2."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from fractions import Fraction
 
-__all__ = ["Row", "eliminate"]
+__all__ = ["Number", "Row", "eliminate", "whole", "without_zeros"]
 
-Row = dict[int, Fraction]
+Number = int | Fraction
+Row = dict[int, Number]
 """A sum: coefficients by unknown. As an equation it is equal to zero."""
+
+
+def whole(number: Number) -> Number:
+    """Return an integer where a fraction is one: they are added much faster."""
+    return number.numerator if number.denominator == 1 else number
+
+
+def without_zeros(row: Mapping[int, Number], *, modulo_two: bool) -> Row:
+    """Return a sum without what cancelled."""
+    if modulo_two:
+        return {unknown: 1 for unknown, coefficient in row.items() if coefficient % 2}
+    return {unknown: coefficient for unknown, coefficient in row.items() if coefficient}
 
 
 def eliminate(
@@ -24,7 +37,8 @@ def eliminate(
         if reduced:
             pivot = max(reduced, key=lambda u: (abs(reduced[u]) == 1, u not in kept, u))
             divisor = -reduced.pop(pivot)
-            solved[pivot] = _clean({u: c / divisor for u, c in reduced.items()}, modulo_two)
+            expressed = {u: whole(Fraction(c) / divisor) for u, c in reduced.items()}
+            solved[pivot] = without_zeros(expressed, modulo_two=modulo_two)
     final: dict[int, Row] = {}
     for pivot in reversed(solved):  # a later one was never put in terms of an earlier one
         final[pivot] = _substituted(solved[pivot], final, modulo_two)
@@ -32,7 +46,7 @@ def eliminate(
 
 
 def _substituted(row: Row, solved: dict[int, Row], modulo_two: bool) -> Row:
-    found = _clean(dict(row), modulo_two)
+    found = without_zeros(row, modulo_two=modulo_two)
     pending = [unknown for unknown in found if unknown in solved]
     while pending:
         unknown = pending.pop()
@@ -40,14 +54,8 @@ def _substituted(row: Row, solved: dict[int, Row], modulo_two: bool) -> Row:
         if not coefficient:
             continue
         for other, factor in solved[unknown].items():
-            found[other] = found.get(other, Fraction(0)) + coefficient * factor
+            found[other] = whole(found.get(other, 0) + coefficient * factor)
             if other in solved:
                 pending.append(other)
-        found = _clean(found, modulo_two)
+        found = without_zeros(found, modulo_two=modulo_two)
     return found
-
-
-def _clean(row: Row, modulo_two: bool) -> Row:
-    if modulo_two:
-        return {unknown: Fraction(1) for unknown, coefficient in row.items() if coefficient % 2}
-    return {unknown: coefficient for unknown, coefficient in row.items() if coefficient}

@@ -1,12 +1,12 @@
 """How factors run through the operations of a tape."""
 
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 
 import numpy as np
 
 from snnkit.dag.analysis.axes import Reason
 from snnkit.dag.analysis.tape import Operation, Tape, Value
+from snnkit.dag.scales.elimination import Number, whole
 from snnkit.dag.scales.plans import Plan, plans_of
 from snnkit.dag.scales.registry import rule_of
 from snnkit.dag.scales.unknowns import Ids, Kind, Term, Unknowns
@@ -68,13 +68,13 @@ class ScaleFlow:
         if plan is not None:
             made, read = plan.made(self.unknowns.fresh), plan.read(self.unknowns.fresh)
             if read is None:
-                return ((Fraction(1), made),)
+                return ((1, made),)
             self._untouched.update(read.ravel().tolist())
-            return (Fraction(1), made), (Fraction(-1), read)
+            return (1, made), (-1, read)
         if int(np.prod(value.shape, dtype=np.int64)) <= _MOST_SINGLE:
-            return ((Fraction(1), self.unknowns.fresh(value.shape)),)
+            return ((1, self.unknowns.fresh(value.shape)),)
         axes = [axis for axis, n in enumerate(value.shape) if n > 1]
-        return tuple((Fraction(1), self.unknowns.fresh(_only(value.shape, axis))) for axis in axes)
+        return tuple((1, self.unknowns.fresh(_only(value.shape, axis))) for axis in axes)
 
     def ids(self, value: Value) -> Ids:
         """Return one unknown for each element of a value, in an array that broadcasts against it."""
@@ -84,7 +84,7 @@ class ScaleFlow:
         ids = self.total(terms, Reason("a product of factors"))
         ids = ids.reshape(_padded(ids.shape, len(value.shape)))
         if terms:
-            self._terms[value.index] = ((Fraction(1), ids),)
+            self._terms[value.index] = ((1, ids),)
         return ids
 
     def total(self, terms: Sequence[Term], reason: Reason) -> Ids:
@@ -160,12 +160,12 @@ class ScaleFlow:
             self.fix(value, op, text)
         return self.ones(op)
 
-    def set(self, value: Value, *terms: tuple[int | Fraction, Ids], epsilon: float = 0.0) -> None:
+    def set(self, value: Value, *terms: tuple[Number, Ids], epsilon: float = 0.0) -> None:
         """Let a parameter or buffer take factors, of which the logarithm is the sum of ``terms``.
 
         If it has terms already, both are tied. With ``epsilon`` the value plus it takes the factor.
         """
-        new = tuple((Fraction(coefficient), ids) for coefficient, ids in terms)
+        new = tuple((whole(coefficient), ids) for coefficient, ids in terms)
         if epsilon:
             self.epsilons[value.name] = epsilon
         if value.index not in self._terms:
@@ -216,7 +216,7 @@ class ScaleFlow:
 def _as_terms(result: Ids | tuple[Term, ...]) -> tuple[Term, ...]:
     """Return what a rule gave, an array of unknowns or terms, as terms."""
     if isinstance(result, np.ndarray):
-        return ((Fraction(1), result),)
+        return ((1, result),)
     return result
 
 

@@ -46,7 +46,6 @@ class Scales:
         kind: "positive" or "sign".
         tape: The operations this was found from.
         parameters: Terms of the parameters and buffers that take factors, by path.
-        free: The unknowns that may have any value, each in some parameter, in the order of the parameters.
     """
 
     def __init__(self, flow: ScaleFlow) -> None:
@@ -56,49 +55,40 @@ class Scales:
         self._raw = flow.parameter_terms()
         self.parameters: dict[str, ParameterScale] = {}
         for name, terms in self._raw.items():
-            kept = self._settled(terms)
+            settled = [(c, self._unknowns.canonical(ids)) for c, ids in terms]
+            kept = tuple((c, ids) for c, ids in settled if ids.any() and (self.kind == "positive" or c % 2))
             if kept:
                 shape = flow.tape.parameters[name].shape
                 self.parameters[name] = ParameterScale(shape, kept, flow.epsilons.get(name, 0.0))
-        self.free: tuple[int, ...] = tuple(self.first_uses)
 
-    def _settled(self, terms: tuple[Term, ...]) -> tuple[Term, ...]:
-        """Return terms with one unknown for all that are equal, without those that are all zero or cancel."""
-        found: list[Term] = []
-        for coefficient, raw in terms:
-            ids = self._zeroed(self._unknowns.canonical(raw))
-            if ids.any() and not (self.kind == "sign" and coefficient % 2 == 0):
-                found.append((coefficient, ids))
-        return tuple(found)
-
-    def _zeroed(self, ids: Ids) -> Ids:
-        zero = [u for u in np.unique(ids).tolist() if u and not self.expression(u)]
-        return np.where(np.isin(ids, zero), 0, ids) if zero else ids
-
-    def expression(self, unknown: int) -> Row:
-        """Return the logarithm of an unknown as a sum of free ones: coefficients by unknown."""
-        return self._unknowns.expression(unknown)
+    @property
+    def derived(self) -> Mapping[int, Row]:
+        """Unknowns that follow from free ones: the logarithm of each as a sum, coefficients by unknown."""
+        return self._unknowns.derived
 
     @cached_property
     def first_uses(self) -> dict[int, str]:
-        """The parameter that each free unknown is named after: the first that it makes, or else reads."""
+        """The free unknowns, each with the parameter that it is named after: the first that makes it, or
+        reads it.
+
+        They are in the order of the parameters, and of the channels within each.
+        """
         uses: dict[int, str] = {}
         for makes in (True, False):
             for name, scale in self.parameters.items():
                 for coefficient, ids in scale.terms:
                     if (coefficient > 0) == makes:
                         for unknown in in_order(ids):
-                            for free in self.expression(unknown):
+                            for free in self.derived.get(unknown, (unknown,)):
                                 uses.setdefault(free, name)
         order = {name: position for position, name in enumerate(self.tape.parameters)}
         return dict(sorted(uses.items(), key=lambda item: order[item[1]]))
 
     @cached_property
-    def used(self) -> dict[int, Row]:
-        """All unknowns in the terms of parameters, each as a sum of free ones."""
-        arrays = [ids.ravel() for scale in self.parameters.values() for _, ids in scale.terms]
-        unknowns = np.unique(np.concatenate(arrays)).tolist() if arrays else []
-        return {unknown: self.expression(unknown) for unknown in unknowns if unknown}
+    def used(self) -> Ids:
+        """All unknowns in the terms of parameters, in order."""
+        arrays = [np.unique(ids) for scale in self.parameters.values() for _, ids in scale.terms]
+        return np.unique(np.concatenate([np.zeros(1, np.int64), *arrays]))
 
     def why(self, name: str, axis: int = 0) -> tuple[Reason, ...]:
         """Say why channels on an axis of a parameter have factor 1; empty if none has.

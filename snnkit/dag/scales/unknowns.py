@@ -4,21 +4,21 @@ Equalities and zeros, nearly all there is to know, are kept in a forest over arr
 three terms or other coefficients than 1 and -1 waits as an equation until :meth:`Unknowns.solve`.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from snnkit.dag.analysis.axes import Reason
-from snnkit.dag.scales.elimination import Row, eliminate
+from snnkit.dag.scales.elimination import Number, Row, eliminate
+from snnkit.dag.scales.equations import Batch, settled, sum_of
 
 __all__ = ["Ids", "Kind", "Term", "Unknowns", "broadcast_shape"]
 
 Ids = NDArray[np.int64]
 Kind = Literal["positive", "sign"]
-Term = tuple[Fraction, Ids]
+Term = tuple[Number, Ids]
 
 _FREE = -1
 
@@ -34,6 +34,10 @@ class Unknowns:
     Args:
         kind: "positive" for logarithms of positive factors, over the rational numbers; "sign" for signs, over
             the integers modulo 2.
+
+    Attributes:
+        batches: Equations that are more than equalities.
+        derived: What :meth:`solve` found: unknowns that follow from others, each as a sum of free ones.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -44,9 +48,8 @@ class Unknowns:
         self._parent = np.arange(1024, dtype=np.int64)
         self._fixed = np.full(1024, _FREE, np.int64)  # position in reasons, of roots
         self._fixed[0] = 0
-        self._equations: list[tuple[tuple[tuple[Fraction, int], ...], Reason]] = []
-        self._sums: dict[tuple[tuple[int, Fraction], ...], int] = {}
-        self._expressions: dict[int, Row] | None = None
+        self.batches: list[Batch] = []
+        self.derived: dict[int, Row] = {}
 
     # --- Numbers --------------------------------------------------------------------------------------
 
@@ -116,91 +119,34 @@ class Unknowns:
 
     def total(self, terms: Sequence[Term], reason: Reason) -> Ids:
         """Return unknowns that are equal to the sum of ``terms``, each a coefficient and an array."""
-        if not terms:
-            return np.zeros((), np.int64)
         if len(terms) == 1 and terms[0][0] == 1:
             return self.roots(terms[0][1])
-        shape = broadcast_shape(ids for _, ids in terms)
-        rows = np.stack([np.broadcast_to(self.canonical(ids), shape).ravel() for _, ids in terms], 1)
+        there = [(coefficient, self.canonical(ids)) for coefficient, ids in terms]
+        there = [(coefficient, ids) for coefficient, ids in there if ids.any()]
+        if not there:
+            return np.zeros((), np.int64)
+        if len(there) == 1 and there[0][0] == 1:
+            return there[0][1]
+        shape = broadcast_shape(ids for _, ids in there)
+        rows = np.stack([np.broadcast_to(ids, shape).ravel() for _, ids in there], 1)
         unique, inverse = np.unique(rows, axis=0, return_inverse=True)
-        coefficients = [coefficient for coefficient, _ in terms]
-        found = [
-            self._sum_of(dict_of(zip(row, coefficients, strict=True)), reason) for row in unique.tolist()
-        ]
-        return np.array(found, np.int64)[inverse.reshape(-1)].reshape(shape)
-
-    def _sum_of(self, row: Row, reason: Reason) -> int:
-        row = self._reduced(row)
-        if not row:
-            return 0
-        if len(row) == 1:
-            ((unknown, coefficient),) = row.items()
-            if coefficient == 1:
-                return unknown
-        key = tuple(sorted(row.items()))
-        if key not in self._sums:
-            new = int(self.fresh((1,))[0])
-            self._sums[key] = new
-            self._equations.append(((*((c, u) for u, c in key), (Fraction(-1), new)), reason))
-        return self._sums[key]
-
-    def _reduced(self, row: Mapping[int, Fraction]) -> Row:
-        """Return a sum without what is zero."""
-        if self.kind == "sign":
-            return {u: Fraction(1) for u, c in row.items() if u and c % 2}
-        return {u: c for u, c in row.items() if u and c}
+        found = sum_of(self, [coefficient for coefficient, _ in there], unique, reason)
+        return found[inverse.reshape(-1)].reshape(shape)
 
     # --- The solution -----------------------------------------------------------------------------------
 
     def solve(self, wanted: Iterable[Ids] = ()) -> None:
         """Express every unknown in those that are free, which are of the arrays ``wanted`` if they can be."""
-        rows = self._settled()
+        rows = settled(self)
         arrays = [self.canonical(ids).ravel() for ids in wanted] if rows else []
         kept = frozenset(np.unique(np.concatenate(arrays)).tolist()) if arrays else frozenset()
-        self._expressions = eliminate([row for row, _ in rows], kept, modulo_two=self.kind == "sign")
+        found = eliminate([row for row, _ in rows], kept, modulo_two=self.kind == "sign")
         for row, reason in rows:
-            alone = [u for u in row if u in self._expressions and not self._expressions[u]]
-            if alone:
-                self.fix(np.array(alone, np.int64), reason)
-
-    def _settled(self) -> list[tuple[Row, Reason]]:
-        """Return the equations that are left when all that say one or two are equal are worked in."""
-        rest = [(dict_of((u, c) for c, u in terms), reason) for terms, reason in self._equations]
-        while True:
-            known = np.array(sorted({u for row, _ in rest for u in row}), np.int64)
-            now = dict(zip(known.tolist(), self.canonical(known).tolist(), strict=True))
-            kept = []
-            pairs: list[tuple[int, int]] = []
-            for old, reason in rest:
-                row = self._reduced(dict_of((now[u], c) for u, c in old.items()))
-                if len(row) == 1:
-                    self.fix(np.array(list(row), np.int64), reason)
-                    pairs.append((0, 0))
-                elif len(row) == 2 and self._are_equal(list(row.values())):
-                    pairs.append((min(row), max(row)))
-                elif row:
-                    kept.append((row, reason))
-            if not pairs:
-                return kept
-            one, other = np.array(pairs, np.int64).T
-            self.same(one, other)
-            rest = kept
-
-    def _are_equal(self, coefficients: list[Fraction]) -> bool:
-        return self.kind == "sign" or coefficients[0] == -coefficients[1]
+            zero = [unknown for unknown in row if unknown in found and not found[unknown]]
+            if zero:
+                self.fix(np.array(zero, np.int64), reason)
+        self.derived = {unknown: row for unknown, row in found.items() if row}
 
     def expression(self, unknown: int) -> Row:
         """Return an unknown, as :meth:`canonical` gives it, as a sum of free ones."""
-        if self._expressions is None:
-            raise RuntimeError("solve() was not called yet.")
-        if unknown == 0:
-            return {}
-        return self._expressions.get(unknown, {unknown: Fraction(1)})
-
-
-def dict_of(pairs: Iterable[tuple[int, Fraction]]) -> Row:
-    """Return a sum of unknowns, each once."""
-    row: Row = {}
-    for unknown, coefficient in pairs:
-        row[unknown] = row.get(unknown, Fraction(0)) + coefficient
-    return row
+        return self.derived.get(unknown, {unknown: 1}) if unknown else {}

@@ -1,7 +1,5 @@
 """Normalisation: factors of what comes in end there, gains and offsets begin new ones."""
 
-from fractions import Fraction
-
 import numpy as np
 
 from snnkit.dag.analysis.axes import Reason
@@ -42,7 +40,7 @@ def _absorbed(op: Operation, flow: ScaleFlow, channels: Ids) -> Terms:
     if flow.kind == "positive" and flow.batch_norm == "statistics":
         flow.set(variance, (2, channels), epsilon=float(op.argument("eps")))
         return ()
-    return ((Fraction(1), channels),)
+    return ((1, channels),)
 
 
 def _affine(op: Operation, flow: ScaleFlow, passed: Terms = ()) -> Ids:

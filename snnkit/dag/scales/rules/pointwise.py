@@ -2,6 +2,7 @@
 
 from snnkit.dag.analysis.axes import Reason
 from snnkit.dag.analysis.tape import Operation
+from snnkit.dag.scales.elimination import whole
 from snnkit.dag.scales.flow import ScaleFlow
 from snnkit.dag.scales.probing import degrees_of
 from snnkit.dag.scales.registry import rule
@@ -19,14 +20,14 @@ def _pointwise(op: Operation, flow: ScaleFlow) -> list[tuple[Term, ...]]:
     terms: list[Term] = []
     for value, degree in zip(values, degrees.single, strict=True):
         if degree:
-            terms += [(degree * c, _aligned(ids, rank)) for c, ids in flow.terms(value)]
+            terms += [(whole(degree * c), _aligned(ids, rank)) for c, ids in flow.terms(value)]
     if degrees.joint:
         tied = [_aligned(flow.ids(values[position]), rank) for position in degrees.joint]
         smallest = min(tied, key=lambda ids: ids.size)
         for ids in tied:
             flow.tie(ids, smallest, reason)
         if degrees.joint_degree:
-            terms.append((degrees.joint_degree, smallest))
+            terms.append((whole(degrees.joint_degree), smallest))
     for position, (value, degree) in enumerate(zip(values, degrees.single, strict=True)):
         if degree is None and position not in degrees.joint:
             what = "odd" if flow.kind == "sign" else "homogeneous"

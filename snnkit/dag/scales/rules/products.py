@@ -1,7 +1,5 @@
 """Sums of products: what is summed over must have one factor, made of those of both operands."""
 
-from fractions import Fraction
-
 import numpy as np
 
 from snnkit.dag.analysis.axes import Reason
@@ -49,7 +47,7 @@ def _common(op: Operation, flow: ScaleFlow, one: list[Term], other: list[Term]) 
             flow.tie(flow.total(data, reason), weight[0][1], reason)
             return []
     ids = flow.constant_along(flow.total([*one, *other], reason), [-1])
-    return [(Fraction(1), ids)] if ids.ndim else []
+    return [(1, ids)] if ids.ndim else []
 
 
 def _matrix(flow: ScaleFlow, value: Value, *, swapped: bool) -> Terms:
@@ -116,7 +114,7 @@ def _convolution(op: Operation, flow: ScaleFlow) -> list[Terms | Ids]:
     groups, transposed = int(op.argument("groups") or 1), bool(op.argument("transposed"))
     first = len(x.shape) - len(weight.shape) + 1  # 0 without a batch axis
     channels = flow.constant_along(flow.ids(x), [axis for axis in range(len(x.shape)) if axis != first])
-    data = ((Fraction(1), _by_group(channels.reshape(-1), groups)[:, None]),)
+    data = ((1, _by_group(channels.reshape(-1), groups)[:, None]),)
     terms = product_of(op, flow, _kernels(flow, weight, groups, transposed), data)
     # (groups, outputs per group, 1) -> channels, then one axis for each of the positions
     ids = flow.total(terms, Reason(f"{op.kind} sums over the channels", op.index))

@@ -1,7 +1,6 @@
 """Operations along axes: sums, means, norms, pooling, interpolation. What they run over has one factor."""
 
 from collections.abc import Iterable, Sequence
-from fractions import Fraction
 
 import numpy as np
 
@@ -68,7 +67,7 @@ def _variance(op: Operation, flow: ScaleFlow) -> list[Terms]:
 def _both(op: Operation, flow: ScaleFlow) -> list[Terms]:
     spread = {"aten.var_mean": 2, "aten.std_mean": 1}[op.kind] if flow.kind == "positive" else 0
     found, means = _reduced(op, flow)
-    return [tuple((c * Fraction(spread), ids) for c, ids in found), means]
+    return [tuple((c * spread, ids) for c, ids in found), means]
 
 
 @rule("amax", "amin", "max", "min", "median", "aminmax")
