@@ -1,5 +1,7 @@
 """Deployments over the orbit: nearer to the network, on every chip, and the same after any teleport."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,9 @@ from snnkit.hw.xylo import chip_exact, deploy, validate
 from snnkit.hw.xylo.orbit.settings import OrbitSettings
 from snnkit.nn.combinators import Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
-from snnkit.transforms import for_chip
+from snnkit.nn.per_neuron import expand_to_neurons
+from snnkit.teleport import teleport
+from snnkit.transforms import FanInPruning, for_chip, make_param_T_config, make_param_T_network
 from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import ConfigurationError, ParameterError
 
@@ -120,6 +124,44 @@ def test_the_program_departs_from_its_scales_by_what_the_report_says():
     np.testing.assert_array_equal(spec.threshold, thresholds)
     biases = np.clip(np.rint(mapped.bias * scale), -127, 127) + found.bias_offsets["1_LIFTorch"]
     np.testing.assert_array_equal(spec.bias, biases)
+
+
+@pytest.mark.parametrize("name", ["recurrent", "two synapses", "residual"])
+def test_the_scales_are_a_teleport_that_changes_no_event(name):
+    """Applied to the float network, it leaves the outputs as they were and the parameters in chip units."""
+    net = NETS[name]()
+    deployment = orbit(net)
+    certificate = deployment.report.orbit.certificate
+    assert certificate.differing == 0
+    assert certificate.events > 100
+    moved = expand_to_neurons(copy.deepcopy(net).double())
+    teleport(moved, certificate.element)
+    with torch.no_grad():
+        before, after = (one(events(4).double())[0] for one in (copy.deepcopy(net).double(), moved))
+    assert torch.equal(before, after)
+    found, spec = deployment.report.orbit, deployment.specification
+    first = deployment.mapped.populations[0]
+    expected = torch.round(list(moved)[1].threshold.detach()).numpy() + found.threshold_offsets[first.path]
+    np.testing.assert_array_equal(spec.threshold[first.start : first.stop], expected)
+
+
+def test_one_threshold_for_all_neurons_is_no_obstacle():
+    torch.manual_seed(1)
+    net = Sequential(LinearTorch((5, 8)), LIFTorch(8, has_rec=True), LinearTorch((8, 3)), LIFTorch(3))
+    assert orbit(net).report.orbit.certificate.element is not None
+
+
+def test_a_network_whose_scales_are_not_free_is_deployed_all_the_same():
+    """Transforms stand between the parameters and what the network computes with."""
+    net = audio_net()
+    net = make_param_T_network(net, make_param_T_config(net, FanInPruning(3), "weight"))
+    deployment = orbit(net)
+    certificate = deployment.report.orbit.certificate
+    assert certificate.element is None
+    assert certificate.reason
+    assert "could not be tried" in str(deployment.report)
+    assert np.count_nonzero(deployment.specification.weights_in, axis=(0, 2)).max() == 3
+    assert deployment.report.orbit.after.hidden_forced < deployment.report.orbit.before.hidden_forced
 
 
 def test_without_offsets_and_rounding_only_the_orbit_is_searched():

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["Certificate", "Measures", "OrbitReport"]
+from .certificate import Certificate
+
+__all__ = ["Measures", "OrbitReport"]
 
 
 @dataclass(frozen=True)
@@ -43,24 +45,6 @@ class Measures:
         return all(getattr(self, name) <= getattr(other, name) for name in names)
 
 
-@dataclass(frozen=True)
-class Certificate:
-    """The network with its neurons scaled as on the chip, against the network as it was, in float64.
-
-    Attributes:
-        events: that the network's neurons sent on the recordings.
-        differing: steps in which a scaled neuron sent another number of events.
-    """
-
-    events: int
-    differing: int
-
-    def __str__(self) -> str:
-        if self.differing:
-            return f"{self.differing} steps differ after scaling alone ({self.events} events compared)"
-        return f"scaling alone leaves all {self.events} events as they were"
-
-
 @dataclass(frozen=True, eq=False)
 class OrbitReport:
     """What ``deploy(..., method="orbit")`` did; prints as a table.
@@ -80,7 +64,7 @@ class OrbitReport:
         searched: what was tried, in sentences.
         recordings: how many the search used.
         seconds: of wall time.
-        certificate: that the scales change no event of the float network.
+        certificate: the scales as a teleport of the float network, and that they change none of its events.
     """
 
     before: Measures
@@ -93,7 +77,7 @@ class OrbitReport:
     searched: tuple[str, ...]
     recordings: int
     seconds: float
-    certificate: Certificate | None = None
+    certificate: Certificate
 
     def __str__(self) -> str:
         return "\n".join(
@@ -103,7 +87,7 @@ class OrbitReport:
                 "  before -> after:",
                 *(f"    {name:<34} {old} -> {new}" for name, old, new in self._figures()),
                 *(f"  {path}: {text}" for path, text in self._populations()),
-                *([] if self.certificate is None else [f"  {self.certificate}"]),
+                f"  {self.certificate}",
             ]
         )
 

@@ -12,6 +12,7 @@ from ..deployment.float_run import Calibration
 from ..deployment.quantising import QuantisedNetwork
 from ..mapping.mapped_network import MappedNetwork
 from .bench import Bench, LayerShifts, Measured, evenly, shifts_of
+from .certificate import Certificate, certify
 from .departures import departures_of
 from .layers import LayerChoice, choose_shifts, search_layer
 from .neurons import Layer, Shifts, hidden_layer, output_layer
@@ -26,6 +27,10 @@ Chosen = tuple[LayerChoice | None, LayerChoice | None]
 __all__ = ["Searched", "search_orbit"]
 
 _STANDARD_ERRORS = 2.0
+"""A score may fall by as much: less is chance."""
+
+_CERTIFIED = 64
+"""Recordings on which the scaled network is compared with the network as it was."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +158,7 @@ def search_orbit(
         driven = hidden_layer(mapped, teacher, sent), output_layer(mapped, teacher, sent)
         found = search.layers(shifts, driven, f", pass {number} on the chip's own events")
         best, latest = search.best_of(found, best)
-    report = _report(search, best, time.monotonic() - began)
+    report = _report(search, best, _certificate(net, bench, best.quantised), began)
     return Searched(best.quantised, bench.plan_of(best.quantised), report)
 
 
@@ -161,7 +166,16 @@ def _nobody(what: str, done: int, total: int) -> None:
     """Progress that nobody sees."""
 
 
-def _report(search: _Search, best: Measured, seconds: float) -> OrbitReport:
+def _certificate(net: nn.Module, bench: Bench, quantised: QuantisedNetwork) -> Certificate:
+    """Return the program's scales as a teleport of the network, tried on some of the recordings."""
+    mapped, data = bench.mapped, bench.data
+    counts = data.raster[evenly(len(data.raster), _CERTIFIED)]
+    layers = {"hidden": quantised.scale, "output": quantised.scale_out}
+    scales = {p.path: layers[p.layer][p.start : p.stop] for p in mapped.populations}
+    return certify(net, scales, counts, mapped.delays)
+
+
+def _report(search: _Search, best: Measured, certificate: Certificate, began: float) -> OrbitReport:
     departures = departures_of(search.bench.mapped, best.quantised, search.bench.plan_of(best.quantised))
     return OrbitReport(
         before=search.start.measures,
@@ -173,5 +187,6 @@ def _report(search: _Search, best: Measured, seconds: float) -> OrbitReport:
         turned=departures.turned,
         searched=tuple(search.notes),
         recordings=search.bench.teacher.samples,
-        seconds=seconds,
+        seconds=time.monotonic() - began,
+        certificate=certificate,
     )
