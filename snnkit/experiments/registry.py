@@ -14,6 +14,14 @@ _MODULES: dict[str, str] = {
     "other-activations": "training.other_activations",
     "initialisations": "training.initialisations",
     "pseudo-teleport": "training.pseudo_teleport",
+    "micro-teleportation": "measurements.angles",
+    "interpolation-flatness": "measurements.flatness",
+    "gradient-change": "measurements.gradient_change",
+    "weight-histograms": "measurements.histograms",
+    "learning-rate": "measurements.learning_rate",
+    "sparse-baselines": "sparsity.baselines",
+    "sparse-retraining": "sparsity.retraining",
+    "sparse-memory": "sparsity.memory",
 }
 """Name -> module, under ``snnkit.experiments``, whose ``EXPERIMENT`` it is."""
 

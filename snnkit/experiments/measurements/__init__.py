@@ -1,0 +1,1 @@
+"""Measurements of what teleportation does to networks: angles, flatness, gradients, weights."""
