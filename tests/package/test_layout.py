@@ -20,6 +20,7 @@ MAY_IMPORT = {
     "snnkit.transforms": {"snnkit.nn", "snnkit.dag", "snnkit.parameters", "snnkit.utilities"},
     "snnkit.hw": {
         "snnkit.transforms",
+        "snnkit.teleport",
         "snnkit.data",
         "snnkit.training",
         "snnkit.nn",
