@@ -119,7 +119,7 @@ def _copied(bias: Tensor | None) -> nn.Parameter | None:
 
 def _dense(layer: Any, mask: Tensor | None) -> nn.Linear:
     weight = _masked_weight(layer, mask)
-    made = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
+    made: Any = nn.Linear(layer.in_features, layer.out_features, bias=False, device="meta")
     made.weight, made.bias = nn.Parameter(weight), _copied(layer.bias)
     return made
 

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from snnkit.sparse.errors import SparsityError
-from snnkit.sparse.structure import Compressed, Pattern, compress, lexicographic, rows_of
+from snnkit.sparse.structure import Compressed, Generation, Pattern, compress, lexicographic, rows_of
 from snnkit.utilities.errors import unknown_key_message
 
 __all__ = ["FORMATS", "checked_format", "coordinates", "encode", "pattern", "primary", "split_blocks"]
@@ -108,7 +108,15 @@ def coordinates(name: str, tensors: dict[str, Tensor], block: Shape) -> tuple[Te
     return rows.reshape(-1), columns.reshape(-1)
 
 
-def pattern(name: str, stored: Compressed, turned: Compressed | None, shape: Shape, block: Shape) -> Pattern:
+def pattern(
+    name: str,
+    stored: Compressed,
+    turned: Compressed | None,
+    shape: Shape,
+    block: Shape,
+    *,
+    generation: Generation | None = None,
+) -> Pattern:
     """Return the structure as products use it.
 
     Args:
@@ -117,9 +125,12 @@ def pattern(name: str, stored: Compressed, turned: Compressed | None, shape: Sha
         turned: the other direction, if it is known.
         shape: of the weight.
         block: of BSR.
+        generation: of the layer's structure.
     """
     if name == "csc":
-        return Pattern(shape, turned, stored)
-    if name == "bsr":
-        return Pattern(shape, blocks=stored, block_columns=turned, block=block)
-    return Pattern(shape, stored, turned)
+        directions: dict[str, Compressed | None] = {"rows": turned, "columns": stored}
+    elif name == "bsr":
+        directions = {"blocks": stored, "block_columns": turned}
+    else:
+        directions = {"rows": stored, "columns": turned}
+    return Pattern(shape, **directions, block=block, generation=generation or Generation())

@@ -11,9 +11,9 @@ from torch.optim import Optimizer
 from snnkit.sparse import crossover, formats, state, tracing
 from snnkit.sparse.errors import SparsityError
 from snnkit.sparse.initial import random_weights
-from snnkit.sparse.products import Product
+from snnkit.sparse.products import product
 from snnkit.sparse.restructure import StructureChange, checked_share, matches, move_values, restructured
-from snnkit.sparse.structure import Compressed, Pattern, transposed
+from snnkit.sparse.structure import Compressed, Generation, Pattern, transposed
 from snnkit.utilities.errors import ShapeError, unknown_key_message
 
 __all__ = ["MODES", "SparseLayer"]
@@ -107,6 +107,7 @@ class SparseLayer(nn.Module):
         formats.checked_format(kind, shape, self.block)
         self.format = kind
         self.mode = mode
+        self._generation = Generation()
         self.set_k(k)
         self.register_parameter("values", None)
         self.register_parameter("bias", None)
@@ -242,6 +243,8 @@ class SparseLayer(nn.Module):
                 f"SparseLayer takes (..., {self.in_features}), its in_features last; the input has shape "
                 f"{tuple(x.shape)}."
             )
+        if x.is_meta:
+            return x.new_empty(*x.shape[:-1], self.out_features)
         x, values, bias = self._cast(x)
         if self._goes_dense(x):
             return F.linear(x, self._written_out(values), bias)
@@ -252,7 +255,7 @@ class SparseLayer(nn.Module):
                 values, flat, stored, self._kept_turn(), self.format, self.shape, self.block
             )
         else:
-            y = Product.apply(values, flat, self._pattern(torch.is_grad_enabled() and x.requires_grad))
+            y = product(values, flat, self._pattern(torch.is_grad_enabled() and x.requires_grad))
         y = y.view(*x.shape[:-1], self.out_features)
         return y if bias is None else y + bias
 
@@ -303,9 +306,9 @@ class SparseLayer(nn.Module):
         self._k = checked_share(k)
 
     def prune_smallest_values(self, optimizer: Optimizer | None = None) -> StructureChange:
-        """Remove the share ``k`` of the weights that are left, those of the smallest magnitude; at least one.
+        """Remove the share ``k`` of the weights that are left, those of the smallest magnitude.
 
-        Blocks of the format ``bsr`` go as a whole, by the sum of their magnitudes.
+        The number is rounded. Blocks of the format ``bsr`` go as a whole, by the sum of their magnitudes.
 
         Args:
             optimizer: as :func:`~snnkit.sparse.change_structure` takes it.
@@ -322,7 +325,7 @@ class SparseLayer(nn.Module):
 
     def _prunes(self) -> int:
         """Return how many weights, or blocks, ``k`` removes."""
-        return max(1, round(self.k * self.nnz / (self.block[0] * self.block[1])))
+        return round(self.k * self.nnz / (self.block[0] * self.block[1]))
 
     def would_empty(self) -> bool:
         """Whether :meth:`prune_smallest_values` would leave no weight."""
@@ -419,6 +422,8 @@ class SparseLayer(nn.Module):
         for name in _STORED:
             self._keep(name, stored.get(name))
         self._turn(None)
+        self._generation.is_current = False
+        self._generation = Generation()
         return order
 
     def _turn(self, turned: Compressed | None) -> None:
@@ -445,7 +450,9 @@ class SparseLayer(nn.Module):
             lines = self.out_features if self.format == "csc" else self.in_features // self.block[1]
             turned = transposed(stored, lines)
             self._turn(turned)
-        return formats.pattern(self.format, stored, turned, self.shape, self.block)
+        return formats.pattern(
+            self.format, stored, turned, self.shape, self.block, generation=self._generation
+        )
 
     def _restructured_parameter(self) -> nn.Parameter:
         return self.values

@@ -6,23 +6,19 @@ are zero, get no gradient and stay zero whatever the optimiser does.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.conv import _ConvNd
 from torch.optim import Optimizer
 
 from snnkit.sparse.restructure import StructureChange, map_state
 
 __all__ = ["MASKED", "Masked", "MaskedConv1d", "MaskedConv2d", "MaskedConv3d"]
 
-if TYPE_CHECKING:
-    _Convolution = nn.modules.conv._ConvNd
-else:
-    _Convolution = object
 
-
-class Masked(_Convolution):
+class Masked(_ConvNd):
     """What the masked convolutions share; their constructors are those of torch's, all weights being "
     "there."""
 

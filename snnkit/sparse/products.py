@@ -10,8 +10,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 from snnkit.nn.backend import get_backend
+from snnkit.nn.kernels.coverage import transformation
+from snnkit.sparse.errors import SparsityError
 from snnkit.sparse.kernels import plain
 from snnkit.sparse.structure import Compressed, Pattern, rows_of
 
@@ -23,6 +26,7 @@ __all__ = [
     "forward_product",
     "input_gradient",
     "multiply",
+    "product",
     "sample",
     "value_gradient",
 ]
@@ -51,6 +55,11 @@ def _torch_matrix(values: Tensor, compressed: Compressed, width: int) -> Tensor:
 
 def multiply(values: Tensor, compressed: Compressed, x: Tensor) -> Tensor:
     """Return ``x @ matrix.T`` for ``x`` ``(batch, columns)``; sums of half precision are taken in float32."""
+    if values.shape != compressed.indices.shape:
+        raise SparsityError(
+            f"{values.shape[0]} values do not belong to a structure of {compressed.indices.shape[0]} "
+            "weights: was it changed between a forward pass and its backward pass?"
+        )
     if values.dtype in _HALF_TYPES:
         return multiply(values.float(), compressed, x.float()).to(x.dtype)
     lines = len(compressed.pointers) - 1
@@ -112,16 +121,34 @@ def both_gradients(values: Tensor, pattern: Pattern, g: Tensor, x: Tensor) -> tu
     return multiply(values, columns, g), sample(rows, g, x)
 
 
-def _sliced(function: type[torch.autograd.Function], info: Any, in_dims: Any, args: tuple[Any, ...]) -> Any:
-    """Apply a function slice by slice: what ``vmap`` does with the products."""
+def _bilinear(cls: type[torch.autograd.Function]) -> type[torch.autograd.Function]:
+    """Give a product of two tensors what follows from its being linear in each: tangents, and ``vmap``."""
 
-    def at(i: int) -> list[Any]:
-        pairs = zip(args, in_dims, strict=True)
-        return [arg if dim is None else arg.select(dim, i) for arg, dim in pairs]
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        one, other, ctx.pattern = inputs
+        ctx.save_for_backward(one, other)
+        ctx.save_for_forward(one, other)
 
-    return torch.stack([function.apply(*at(i)) for i in range(info.batch_size)]), 0
+    def jvp(ctx: Any, d_one: Tensor | None, d_other: Tensor | None, _: None) -> Tensor:
+        one, other = ctx.saved_tensors
+        parts = [] if d_one is None else [cls.apply(d_one, other, ctx.pattern)]
+        parts += [] if d_other is None else [cls.apply(one, d_other, ctx.pattern)]
+        return sum(parts[1:], parts[0])
+
+    def vmap(info: Any, in_dims: Any, *args: Any) -> tuple[Tensor, int]:
+        pairs = list(zip(args, in_dims, strict=True))
+        slices = (
+            [arg if dim is None else arg.select(dim, i) for arg, dim in pairs] for i in range(info.batch_size)
+        )
+        return torch.stack([cls.apply(*arguments) for arguments in slices]), 0
+
+    methods: dict[str, Any] = {"setup_context": setup_context, "jvp": jvp, "vmap": vmap}
+    for name, method in methods.items():
+        setattr(cls, name, staticmethod(method))
+    return cls
 
 
+@_bilinear
 class Product(torch.autograd.Function):
     """``apply(values, x, pattern)`` returns ``x @ A(values).T`` for ``x`` ``(batch, in_features)``."""
 
@@ -131,28 +158,13 @@ class Product(torch.autograd.Function):
         return forward_product(values, x, pattern)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep what the gradients need."""
-        values, x, ctx.pattern = inputs
-        ctx.save_for_backward(values, x)
-
-    @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Multiply by the transposed matrix, and sample at the weights."""
         values, x = ctx.saved_tensors
-        need_values, need_x, _ = ctx.needs_input_grad
-        if need_values and need_x and not torch.is_grad_enabled():
-            d_x, sampled = both_gradients(values, ctx.pattern, g, x)
-            return sampled, d_x, None
-        d_values = ValueGradient.apply(g, x, ctx.pattern) if need_values else None
-        return d_values, InputGradient.apply(values, g, ctx.pattern) if need_x else None, None
-
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-        """Map over slices."""
-        return _sliced(Product, info, in_dims, args)
+        return _gradients_of(ctx, values, x, g)
 
 
+@_bilinear
 class InputGradient(torch.autograd.Function):
     """``apply(values, g, pattern)`` returns ``g @ A(values)`` for ``g`` ``(batch, out_features)``."""
 
@@ -162,12 +174,6 @@ class InputGradient(torch.autograd.Function):
         return input_gradient(values, g, pattern)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep what the gradients need."""
-        values, g, ctx.pattern = inputs
-        ctx.save_for_backward(values, g)
-
-    @staticmethod
     def backward(ctx: Any, h: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Return the gradients of the form in which ``h`` stands for the inputs."""
         values, g = ctx.saved_tensors
@@ -175,12 +181,8 @@ class InputGradient(torch.autograd.Function):
         d_values = ValueGradient.apply(g, h, ctx.pattern) if need_values else None
         return d_values, Product.apply(values, h, ctx.pattern) if need_g else None, None
 
-    @staticmethod
-    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-        """Map over slices."""
-        return _sliced(InputGradient, info, in_dims, args)
 
-
+@_bilinear
 class ValueGradient(torch.autograd.Function):
     """``apply(g, x, pattern)`` returns ``g.T @ x`` at the weights, in the order of the values."""
 
@@ -190,20 +192,63 @@ class ValueGradient(torch.autograd.Function):
         return value_gradient(g, x, pattern)
 
     @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        """Keep what the gradients need."""
-        g, x, ctx.pattern = inputs
-        ctx.save_for_backward(g, x)
-
-    @staticmethod
     def backward(ctx: Any, w: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Return the gradients of the form in which ``w`` stands for the values."""
         g, x = ctx.saved_tensors
         need_g, need_x, _ = ctx.needs_input_grad
-        d_g: Tensor | None = Product.apply(w, x, ctx.pattern) if need_g else None
+        d_g = Product.apply(w, x, ctx.pattern) if need_g else None
         return d_g, InputGradient.apply(w, g, ctx.pattern) if need_x else None, None
 
+
+def _check_structure(pattern: Pattern) -> None:
+    """Raise :class:`SparsityError` if the layer has another structure by now: its values are others then."""
+    if not pattern.generation.is_current:
+        raise SparsityError(
+            "The structure of a sparse layer was changed between a forward pass and its backward pass: call "
+            "backward() first, and change it afterwards."
+        )
+
+
+def _gradients_of(
+    ctx: Any, values: Tensor, x: Tensor, g: Tensor
+) -> tuple[Tensor | None, Tensor | None, None]:
+    """Return the gradients of a product as functions that can be differentiated."""
+    _check_structure(ctx.pattern)
+    need_values, need_x, _ = ctx.needs_input_grad
+    d_values = ValueGradient.apply(g, x, ctx.pattern) if need_values else None
+    return d_values, InputGradient.apply(values, g, ctx.pattern) if need_x else None, None
+
+
+class _PlainProduct(torch.autograd.Function):
+    """The same outside ``torch.func`` and forward-mode gradients, whose binding of arguments takes long."""
+
     @staticmethod
-    def vmap(info: Any, in_dims: Any, *args: Any) -> Any:
-        """Map over slices."""
-        return _sliced(ValueGradient, info, in_dims, args)
+    def forward(ctx: Any, values: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
+        """Multiply."""
+        ctx.pattern = pattern
+        ctx.save_for_backward(values, x)
+        return forward_product(values, x, pattern)
+
+    @staticmethod
+    def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Multiply by the transposed matrix, and sample at the weights."""
+        values, x = ctx.saved_tensors
+        _check_structure(ctx.pattern)
+        if torch.is_grad_enabled():
+            return _gradients_of(ctx, values, x, g)
+        need_values, need_x, _ = ctx.needs_input_grad
+        if need_values and need_x:
+            d_x, d_values = both_gradients(values, ctx.pattern, g, x)
+            return d_values, d_x, None
+        if need_values:
+            return value_gradient(g, x, ctx.pattern), None, None
+        return None, input_gradient(values, g, ctx.pattern), None
+
+
+def product(values: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
+    """Return ``x @ A(values).T`` for ``x`` ``(batch, in_features)``, to be differentiated in any way."""
+    if transformation() is not None or forward_ad._current_level >= 0:
+        return Product.apply(values, x, pattern)
+    if torch.is_grad_enabled() and (values.requires_grad or x.requires_grad):
+        return _PlainProduct.apply(values, x, pattern)
+    return forward_product(values, x, pattern)

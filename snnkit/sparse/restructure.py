@@ -18,6 +18,7 @@ __all__ = [
     "map_state",
     "matches",
     "move_values",
+    "replace_data",
     "restructured",
 ]
 
@@ -161,8 +162,19 @@ def move_values(parameter: nn.Parameter, source: Tensor, optimizer: Optimizer | 
     parameter.grad = None
     if optimizer is not None:
         map_state(parameter, optimizer, moved)
-    parameter.data = moved(parameter)
+    replace_data(parameter, moved(parameter))
     parameter.grad = None if gradient is None else moved(gradient)
+
+
+def replace_data(parameter: nn.Parameter, data: Tensor) -> None:
+    """Give a parameter numbers of another shape, while graphs of earlier passes may still be alive.
+
+    Those hold the node that accumulates the parameter's gradient, with its old shape, and a new pass would be
+    given the same node. Torch drops it where the type of the data changes, so that is done for a moment.
+    """
+    other = torch.float32 if data.dtype != torch.float32 else torch.float64
+    parameter.data = data.new_empty(0, dtype=other)
+    parameter.data = data
 
 
 def check_state(parameter: nn.Parameter, optimizer: Optimizer) -> None:

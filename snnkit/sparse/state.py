@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from snnkit.sparse.errors import SparsityError
 from snnkit.sparse.formats import split_blocks
+from snnkit.sparse.restructure import replace_data
 from snnkit.sparse.structure import Compressed, compress, rows_of
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def load(  # noqa: PLR0917 - as torch calls it
     places = rows_of(Compressed(pointers, indices)) * layer.in_features + indices.long()
     values = values[layer._place(places.to(device)).to(values.device)]
     if layer.values.device == device:
-        layer.values.data = layer.values.new_empty(len(values))
+        replace_data(layer.values, layer.values.detach().new_empty(len(values)))
     else:
         layer.values = nn.Parameter(torch.empty_like(values), layer.values.requires_grad)
     layer.values.grad = None

@@ -4,12 +4,21 @@ Matrices are ``(out_features, in_features)``. Coordinates are int64; what is sto
 number fits.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 
 import torch
 from torch import Tensor
 
-__all__ = ["Compressed", "Pattern", "compress", "index_dtype", "lexicographic", "rows_of", "transposed"]
+__all__ = [
+    "Compressed",
+    "Generation",
+    "Pattern",
+    "compress",
+    "index_dtype",
+    "lexicographic",
+    "rows_of",
+    "transposed",
+]
 
 _LARGEST_INT32 = 2**31 - 1
 
@@ -30,13 +39,24 @@ class Compressed:
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return the tensors that are there."""
-        found = (getattr(self, field.name) for field in fields(self))
+        found = (getattr(self, entry.name) for entry in fields(self))
         return tuple(tensor for tensor in found if tensor is not None)
+
+
+@dataclass
+class Generation:
+    """One structure in the life of a layer.
+
+    Attributes:
+        is_current: Whether the layer still has it.
+    """
+
+    is_current: bool = True
 
 
 @dataclass(frozen=True)
 class Pattern:
-    """A structure as products use it: fixed, so that a backward pass still has what its forward pass had.
+    """A structure as products use it.
 
     Attributes:
         shape: ``(out_features, in_features)``.
@@ -45,6 +65,7 @@ class Pattern:
         blocks: BSR: the blocks of each row of blocks; None for other formats.
         block_columns: The blocks of each column of blocks, likewise.
         block: Rows and columns of a block.
+        generation: Tells a backward pass whether the layer still has the structure of its forward pass.
     """
 
     shape: tuple[int, int]
@@ -53,6 +74,7 @@ class Pattern:
     blocks: Compressed | None = None
     block_columns: Compressed | None = None
     block: tuple[int, int] = (1, 1)
+    generation: Generation = field(default_factory=Generation)
 
     def by_rows(self) -> Compressed:
         """Return the weights of each output."""

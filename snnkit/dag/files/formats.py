@@ -31,8 +31,12 @@ class Format:
 
 _formats: dict[str, Format] = {}
 
-_PROVIDERS = {"snnkit": "snnkit.nn.graph_files"}
-"""First part of a name -> the module that registers its formats: loaded when a graph needs them."""
+_PROVIDERS = {
+    "snnkit.sparse": "snnkit.sparse.graph_files",
+    "snnkit.teleport": "snnkit.teleport.activations",
+    "snnkit": "snnkit.nn.graph_files",
+}
+"""First parts of a name -> the module that registers its formats: loaded when a graph needs them."""
 
 
 def register_format(entry: Format) -> None:
@@ -53,9 +57,10 @@ def format_named(name: str) -> Format | None:
 
 
 def _load_providers(name: str) -> None:
-    provider = _PROVIDERS.get(name.split(".", maxsplit=1)[0])
-    if provider is not None:
-        import_module(provider)
+    for parts, provider in _PROVIDERS.items():
+        if f"{name}.".startswith(f"{parts}."):
+            import_module(provider)
+            return
 
 
 def known_formats() -> list[str]:

@@ -32,8 +32,8 @@ def _flat(tensor: Tensor) -> np.ndarray:
 
 def _lines(compressed: Compressed) -> tuple[int, int]:
     """Return the number of lines, and of weights on one."""
-    lines = len(compressed.pointers) - 1
-    return lines, len(compressed.indices) // max(lines, 1) + 1
+    lines = compressed.pointers.shape[0] - 1
+    return lines, compressed.indices.shape[0] // max(lines, 1) + 1
 
 
 def _places(compressed: Compressed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -77,8 +77,10 @@ def multiply(values: Tensor, compressed: Compressed, x: Tensor) -> Tensor:
         compressed: lines of the matrix.
         x: ``(batch, columns)`` of the values' type.
     """
-    y = x.new_empty(len(x), len(compressed.pointers) - 1)
-    for part in _tiles(len(x)):
+    if x.shape[0] <= TILE:
+        return _multiply_tile(values, compressed, x.T.contiguous()).T.contiguous()
+    y = x.new_empty(x.shape[0], compressed.pointers.shape[0] - 1)
+    for part in _tiles(x.shape[0]):
         y[part] = _multiply_tile(values, compressed, x[part].T.contiguous()).T
     return y
 
@@ -91,8 +93,8 @@ def sample(compressed: Compressed, g: Tensor, x: Tensor) -> Tensor:
         g: ``(batch, lines)``, float32 or float64, on the CPU.
         x: ``(batch, columns)`` of the same type.
     """
-    target = x.new_zeros(len(compressed.indices))
-    for part in _tiles(len(x)):
+    target = x.new_zeros(compressed.indices.shape[0])
+    for part in _tiles(x.shape[0]):
         _sample_tile(target, compressed, g[part].T.contiguous(), x[part].T.contiguous())
     return target
 
@@ -109,8 +111,8 @@ def gradients(
         g: ``(batch, outputs)``.
         x: ``(batch, inputs)``.
     """
-    d_x, d_values = x.new_empty(x.shape), x.new_zeros(len(rows.indices))
-    for part in _tiles(len(x)):
+    d_x, d_values = x.new_empty(x.shape), x.new_zeros(rows.indices.shape[0])
+    for part in _tiles(x.shape[0]):
         turned = g[part].T.contiguous()
         d_x[part] = _multiply_tile(values, columns, turned).T
         _sample_tile(d_values, rows, turned, x[part].T.contiguous())
