@@ -29,6 +29,7 @@ class Case:
     periodic: bool = False
     cap: float = 2.0**16
     window: float = 0.5
+    relative: bool = False
     dtype: torch.dtype = torch.float64
     seed: int = 0
     device: str = "cpu"
@@ -64,7 +65,7 @@ class Case:
     def arguments(self, values):
         """Return the arguments of ``functional.lif``."""
         function = (PeriodicExponential if self.periodic else StepPWL).apply
-        spike = SpikeGeneration(values["threshold"], function, self.window, self.cap)
+        spike = SpikeGeneration(values["threshold"], function, self.window, self.cap, self.relative)
         own = Adaptation(values["w_ahp"], values["gamma"]) if self.adaptive else None
         dynamics = LIFDynamics(values["alpha"], values["beta"], values["bias"], spike, values["w_rec"], own)
         state = LIFState(values["vmem"], values["isyn"], values["spikes"], values.get("iahp"))
@@ -85,6 +86,7 @@ CASES = st.builds(
     periodic=st.booleans(),
     cap=st.sampled_from([1.0, 3.0, 2.0**16]),
     window=st.sampled_from([0.3, 0.5, 2.0]),
+    relative=st.booleans(),
     dtype=st.sampled_from([torch.float32, torch.float64]),
     seed=st.integers(0, 10**6),
 )

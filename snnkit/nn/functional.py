@@ -161,9 +161,8 @@ def _lif_steps(
     trace: "_Trace",
 ) -> tuple[Tensor, LIFState]:
     vmem, isyn, spikes, iahp = state
-    alpha, bias, spike, w_rec = dynamics.alpha, dynamics.bias, dynamics.spike, dynamics.w_rec
-    threshold, fire = spike.threshold, spike.function
-    window, max_spikes = spike.window, spike.max_spikes
+    alpha, bias, fire, w_rec = dynamics.alpha, dynamics.bias, dynamics.spike, dynamics.w_rec
+    threshold = fire.threshold
     many_synapses = isyn.dim() == 3
     irec = None
     outputs = []
@@ -182,7 +181,7 @@ def _lif_steps(
         if noise_now is not None:
             vmem = vmem + noise_now
         vmem = vmem + bias
-        spikes = fire(vmem, threshold, window, max_spikes)
+        spikes = fire(vmem)
         vmem = vmem - spikes * threshold
         outputs.append(spikes)
         trace.add(vmem=vmem, isyn=isyn, irec=irec, iahp=iahp)

@@ -82,7 +82,9 @@ def lif_compiled(
     spike, inputs = dynamics.spike, _inputs(data, state, dynamics, noise)
     train = torch.is_grad_enabled() and any(t is not None and t.requires_grad for t in inputs)
     surrogate = surrogate_of(spike.function)
-    options = LIFOptions(surrogate, float(spike.window), float(spike.max_spikes), record, train)
+    options = LIFOptions(
+        surrogate, float(spike.window), float(spike.max_spikes), record, train, spike.relative
+    )
     spikes, vmem, isyn, iahp, potentials, charges, adaptations = run(*inputs, options)
     final = LIFState(vmem, isyn, spikes[:, -1], iahp)
     if not record:
@@ -98,7 +100,7 @@ def lif_single_node(
     currents, isyn, beta = without_single_synapse(data.unflatten(-1, layout), state.isyn, dynamics.beta)
     spike = dynamics.spike
     constants = (dynamics.alpha, beta, dynamics.bias, spike.threshold, dynamics.w_rec)
-    surrogate = (surrogate_of(spike.function), spike.window, spike.max_spikes)
+    surrogate = (surrogate_of(spike.function), spike.window, spike.max_spikes, spike.relative)
     spikes, potentials, charges = LIFSequence.apply(
         currents, state.vmem, isyn, state.spikes, *constants, noise, *surrogate
     )

@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from snnkit.nn.surrogates import surrogate_width
+
 __all__ = ["LIFSequence", "sum_synapses", "without_single_synapse"]
 
 
@@ -64,7 +66,7 @@ class LIFSequence(torch.autograd.Function):
     ``(B, T, *L)``; the state before the first step, vmem ``(B, N)``, isyn ``(B, *L)``, spikes ``(B, N)``;
     alpha, ``(N,)`` or ``()``; beta, which broadcasts to ``L``; bias and threshold, ``(N,)`` or ``()``; w_rec
     ``(N, N * S)`` or None; noise ``(B, T, N)`` or None; the surrogate's class; its window; the most spikes
-    per step.
+    per step; whether the window is in units of the threshold.
 
     It returns spikes ``(B, T, N)``, potentials before reset ``(B, T, N)`` and charges ``(B, T, *L)`` (the
     synaptic currents before their leak). Gradients may flow into all three.
@@ -75,7 +77,7 @@ class LIFSequence(torch.autograd.Function):
     @staticmethod
     def forward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
         """Run the loop."""
-        *tensors, _, _, max_spikes = arguments
+        *tensors, _, _, max_spikes, _ = arguments
         currents, vmem, isyn, spikes, alpha, beta, bias, threshold, w_rec, noise = tensors
         many_synapses = isyn.dim() == 3
         all_spikes, potentials, charges = [], [], []
@@ -100,7 +102,7 @@ class LIFSequence(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
         """Keep inputs and outputs for the backward pass."""
-        *tensors, ctx.surrogate, ctx.window, ctx.max_spikes = inputs
+        *tensors, ctx.surrogate, ctx.window, ctx.max_spikes, ctx.relative = inputs
         # Currents and noise are not needed any more: charges and potentials contain them.
         ctx.save_for_backward(*tensors[1:9], *output)
         ctx.set_materialize_grads(False)
@@ -112,8 +114,10 @@ class LIFSequence(torch.autograd.Function):
         inputs = _Inputs._make([None, *kept, None])
         need = _Inputs._make(ctx.needs_input_grad[:10])
 
+        width = surrogate_width(inputs.threshold, ctx.window, ctx.relative)
+
         def slope(potential: Tensor) -> Tensor:
-            return ctx.surrogate.slope(potential, inputs.threshold, ctx.window, ctx.max_spikes)
+            return ctx.surrogate.slope(potential, inputs.threshold, width, ctx.max_spikes)
 
         outputs = (spikes, potentials, charges)
         courses, dv, sums = _adjoint(inputs, outputs, gradients, slope=slope, need=need)
@@ -127,7 +131,7 @@ class LIFSequence(torch.autograd.Function):
             d_w_rec = before.flatten(0, 1).T @ dc.flatten(0, 1).flatten(1)
         noise = torch.stack(courses["du"], 1) if need.noise else None
         found = _Inputs(dc, dv, dc[:, 0], previous, **sums, w_rec=d_w_rec, noise=noise)
-        return (*found, None, None, None)
+        return (*found, None, None, None, None)
 
 
 class _Sums:

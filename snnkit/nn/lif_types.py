@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from snnkit.nn.surrogates import SpikeFunction, StepPWL
+from snnkit.nn.surrogates import SpikeFunction, StepPWL, is_own_surrogate, surrogate_width
 
 __all__ = ["Adaptation", "LIFDynamics", "LIFState", "NeuronInputs", "SpikeGeneration"]
 
@@ -19,16 +19,24 @@ class SpikeGeneration:
         function: Spike count with a surrogate gradient, see :mod:`snnkit.nn.surrogates`.
         window: Width of the surrogate, in units of the membrane potential.
         max_spikes: Most events that a neuron can emit in one step.
+        relative: Whether the window is in units of the threshold instead.
     """
 
     threshold: Tensor
     function: SpikeFunction = StepPWL.apply
     window: float | Tensor = 0.5
     max_spikes: float | Tensor = 2.0**16
+    relative: bool = False
 
     def __call__(self, vmem: Tensor) -> Tensor:
         """Return the events that the membrane potential ``vmem`` emits."""
-        return self.function(vmem, self.threshold, self.window, self.max_spikes)
+        if not self.relative:
+            return self.function(vmem, self.threshold, self.window, self.max_spikes)
+        if is_own_surrogate(self.function):
+            return self.function(vmem, self.threshold, self.window, self.max_spikes, True)  # type: ignore[call-arg]
+        # Functions of users take a width in the units of the membrane.
+        width = surrogate_width(self.threshold, self.window, relative=True)
+        return self.function(vmem, self.threshold, width, self.max_spikes)
 
 
 class Adaptation(NamedTuple):

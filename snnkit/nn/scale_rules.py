@@ -78,7 +78,7 @@ def _hold_for_shared_noise(op: Operation, flow: ScaleFlow, factors: Ids) -> None
         flow.fix(
             factors,
             op,
-            "noise_std is a plain number, which takes no factor: expand_to_neurons() gives every neuron its own",
+            "noise_std is a plain number and takes no factor: expand_to_neurons() gives every neuron its own",
         )
 
 

@@ -57,7 +57,9 @@ def lif_neuron(
         return lif_neuron_reference(drive, vmem, alpha, bias, spike, record=record)
     train = torch.is_grad_enabled() and any(tensor.requires_grad for tensor in inputs)
     surrogate = surrogate_of(spike.function)
-    options = LIFOptions(surrogate, float(spike.window), float(spike.max_spikes), record, train)
+    options = LIFOptions(
+        surrogate, float(spike.window), float(spike.max_spikes), record, train, spike.relative
+    )
     given = NeuronInputs(
         drive, vmem, isyn=None, spikes=None, iahp=None, alpha=alpha, beta=None, bias=bias,
         threshold=spike.threshold, w_rec=None, w_ahp=None, gamma=None, noise=None,

@@ -7,8 +7,11 @@ Forward, for a membrane potential ``v`` and a threshold ``th > 0``: a neuron emi
 events in one step. That is piecewise constant, so the backward pass puts a surrogate in the place of its
 derivative.
 
-Both functions are called as ``fn(v, threshold, window, max_spikes)`` through ``.apply``; they work under
-``torch.func`` (``grad``, ``vmap``, ``functional_call``).
+Both functions are called as ``fn(v, threshold, window, max_spikes, relative)`` through ``.apply``; they work
+under ``torch.func`` (``grad``, ``vmap``, ``functional_call``). The window is the width of the surrogate, in
+the units of ``v``; with ``relative`` in units of the threshold. The surrogate is then a function of
+``v / th``, and the gradients of a neuron whose weights, bias, threshold and state are multiplied by c are
+divided by c.
 """
 
 from collections.abc import Callable
@@ -17,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["PeriodicExponential", "SpikeFunction", "StepPWL"]
+__all__ = ["PeriodicExponential", "SpikeFunction", "StepPWL", "is_own_surrogate", "surrogate_width"]
 
 SpikeFunction = Callable[[Tensor, Tensor, float | Tensor, float | Tensor], Tensor]
 """``(membrane potential, threshold, learning window, most spikes per step) -> spike counts``."""
@@ -31,6 +34,11 @@ def _spike_count(v: Tensor, threshold: Tensor, max_spikes: float | Tensor) -> Te
     return counts.clamp(0.0, max_spikes)
 
 
+def surrogate_width(threshold: Tensor, window: float | Tensor, relative: bool) -> float | Tensor:
+    """Return the width of a surrogate in the units of the membrane potential."""
+    return window * threshold.detach() if relative else window
+
+
 class _SpikeGeneration(torch.autograd.Function):
     """The common forward pass; subclasses give the backward pass."""
 
@@ -38,7 +46,11 @@ class _SpikeGeneration(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        v: Tensor, threshold: Tensor, window: float | Tensor = 0.5, max_spikes: float | Tensor = 2.0**16
+        v: Tensor,
+        threshold: Tensor,
+        window: float | Tensor = 0.5,
+        max_spikes: float | Tensor = 2.0**16,
+        relative: bool = False,
     ) -> Tensor:
         return _spike_count(v, threshold, max_spikes)
 
@@ -47,12 +59,14 @@ class _SpikeGeneration(torch.autograd.Function):
         ctx.save_for_backward(inputs[0], inputs[1])
         ctx.window = inputs[2] if len(inputs) > 2 else 0.5
         ctx.max_spikes = inputs[3] if len(inputs) > 3 else 2.0**16
+        ctx.relative = len(inputs) > 4 and bool(inputs[4])
         ctx.optional_inputs = len(inputs) - 2
 
 
 def _backward(ctx: Any, grad_output: Tensor, slope: SpikeFunction) -> tuple[Tensor | None, ...]:
     v, threshold = ctx.saved_tensors
-    grad_v = grad_output * slope(v, threshold, ctx.window, ctx.max_spikes)
+    width = surrogate_width(threshold, ctx.window, ctx.relative)
+    grad_v = grad_output * slope(v, threshold, width, ctx.max_spikes)
     grad_threshold = None
     if ctx.needs_input_grad[1]:
         grad_threshold = (-grad_v * v / threshold).sum_to_size(threshold.shape)
@@ -66,7 +80,8 @@ class StepPWL(_SpikeGeneration):
 
         dn/dv = m / th        dn/dth = -m v / th^2
 
-    ``StepPWL.apply(v, threshold, window=0.5, max_spikes=2**16)``; threshold and window broadcast to ``v``.
+    ``StepPWL.apply(v, threshold, window=0.5, max_spikes=2**16, relative=False)``; threshold and window
+    broadcast to ``v``.
     """
 
     @staticmethod
@@ -107,3 +122,9 @@ class PeriodicExponential(_SpikeGeneration):
     def backward(ctx: Any, grad_output: Tensor) -> tuple[Tensor | None, ...]:
         """Give the gradients towards the membrane potential and the threshold."""
         return _backward(ctx, grad_output, PeriodicExponential.slope)
+
+
+def is_own_surrogate(function: Any) -> bool:
+    """Whether a function is the ``apply`` of a surrogate of this module, which takes ``relative``."""
+    cls = getattr(function, "__self__", None)
+    return isinstance(cls, type) and issubclass(cls, _SpikeGeneration)

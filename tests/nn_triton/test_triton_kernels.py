@@ -40,6 +40,7 @@ TINY = st.builds(
     adaptive=st.booleans(),
     cap=st.sampled_from([1.0, 3.0, 2.0**16]),
     window=st.sampled_from([0.3, 2.0]),
+    relative=st.booleans(),
     dtype=st.sampled_from([torch.float32, torch.float64]),
     seed=st.integers(0, 10**6),
     device=st.just(DEVICE),
@@ -167,13 +168,14 @@ def test_synapses_equal_the_reference(dtype, scalar):
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("surrogate", [StepPWL, PeriodicExponential])
-def test_neurons_without_synapses_equal_the_reference(dtype, surrogate):
+@pytest.mark.parametrize("relative", [False, True])
+def test_neurons_without_synapses_equal_the_reference(dtype, surrogate, relative):
     values = {"data": torch.rand(2, 4, 5), "vmem": torch.rand(2, 5), "alpha": torch.rand(())}
     values |= {"bias": torch.rand(5) * 0.1, "threshold": torch.rand(5) + 0.3}
     values = {name: value.to(DEVICE, dtype).requires_grad_() for name, value in values.items()}
 
     def run_layer(v):
-        spike = SpikeGeneration(v["threshold"], surrogate.apply, 0.3, 2.0)
+        spike = SpikeGeneration(v["threshold"], surrogate.apply, 0.3, 2.0, relative)
         spikes, last, record = functional.lif_neuron(
             v["data"], v["vmem"], v["alpha"], v["bias"], spike, record=True
         )

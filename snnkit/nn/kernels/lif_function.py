@@ -34,6 +34,7 @@ class LIFOptions(NamedTuple):
         max_spikes: most events of a neuron in one step.
         record: return potentials, charges and currents of adaptation.
         train: a backward pass may follow.
+        relative: whether the window is in units of the threshold.
     """
 
     surrogate: type | None
@@ -41,6 +42,7 @@ class LIFOptions(NamedTuple):
     max_spikes: float
     record: bool
     train: bool
+    relative: bool = False
 
 
 class FusedLIF(torch.autograd.Function):
@@ -148,7 +150,7 @@ def _gradients(
     arrays = (
         flat(inputs.data, dtype), (steps, *_layout(inputs)), (1,) * (dq is not None),
         flat(inputs.noise, dtype), flat(inputs.spikes, dtype), *constants, dtype.type(options.max_spikes),
-        dtype.type(options.window), options.surrogate is PeriodicExponential,
+        dtype.type(options.window), options.relative, options.surrogate is PeriodicExponential,
         *(flat(tensor, dtype) for tensor in (*kept, g_spikes, *g_courses)),
         *(flat(tensor, dtype) for tensor in (dv, dc, dq, dx, du)), sums.reshape(-1), d_beta.reshape(-1),
     )  # fmt: skip

@@ -135,7 +135,7 @@ def lif_forward(
 @disk_cached(OPTIONS, *SOURCES)
 def lif_backward(
     low, high, x, shape, kind, noise, first_events, alpha, beta, bias, threshold, w_rec, w_ahp, gamma, cap,
-    window, periodic, spikes, vmem_marks, isyn_marks, iahp_marks, event_marks,
+    window, relative, periodic, spikes, vmem_marks, isyn_marks, iahp_marks, event_marks,
     g_spikes, g_potentials, g_charges, g_adaptations, dv_ends, dc_ends, dq_ends, dx, du_all, sums, d_beta,
 ):  # fmt: skip
     """Run the adjoint recursion.
@@ -157,6 +157,7 @@ def lif_backward(
         gamma: (N,) or empty.
         cap: most events per step.
         window: of the surrogate.
+        relative: the window is in units of the threshold.
         periodic: PeriodicExponential, else StepPWL.
         spikes: (B, T, N) as the forward pass wrote them, if there is ``w_rec``.
         vmem_marks: (B, M, N) as the forward pass wrote them.
@@ -230,12 +231,13 @@ def lif_backward(
                     if fed_back:
                         feed_back(
                             w_rec, fed, k * fed_row, neurons * synapses, work, place, size,
-                            course, course_at, step_size, window, periodic, found,
+                            course, course_at, step_size, window, relative, periodic, found,
                         )  # fmt: skip
                     go_back(
-                        g_spikes, g_potentials, g_charges, g_adaptations, window, cap, periodic, fed_back,
-                        adapts and t < steps - 1, adapts, sums.size > 0, d_beta.size > 0, synapses, at, work,
-                        place, size, course, course_at, step_size, count, dx, du_all, fed, k * fed_row,
+                        g_spikes, g_potentials, g_charges, g_adaptations, window, relative, cap, periodic,
+                        fed_back, adapts and t < steps - 1, adapts, sums.size > 0, d_beta.size > 0, synapses,
+                        at, work, place, size, course, course_at, step_size, count, dx, du_all, fed,
+                        k * fed_row,
                     )  # fmt: skip
         for k in range(together):
             at = (b + k) * neurons + first

@@ -15,14 +15,15 @@ inlined = njit(forceinline=True, **OPTIONS)
 
 
 @inlined
-def list_slopes(work, at, size, course, course_at, course_size, neurons, window, periodic, found):
+def list_slopes(work, at, size, course, course_at, course_size, neurons, window, relative, periodic, found):
     """Write the neurons whose potential gives a slope, and 0 to what is fed back to all; return how many."""
     lanes, length = lanes_of(work), 0
     zero, width = splat(work.dtype.type(0)), splat(window)
     for n in range(0, neurons, lanes):
         block = n // lanes
         store_all(work, at + block * size + FED * lanes, zero)
-        lowest = load_all(work, at + block * size + THRESHOLD * lanes) - width
+        threshold = load_all(work, at + block * size + THRESHOLD * lanes)
+        lowest = threshold - (width * threshold if relative else width)
         bits = mask_bits(load_all(course, course_at + block * course_size + POTENTIAL * lanes) >= lowest)
         bits = -1 if periodic else bits
         bits &= mask_bits(first_lanes(work, neurons - n))
@@ -35,11 +36,14 @@ def list_slopes(work, at, size, course, course_at, course_size, neurons, window,
 
 @inlined
 def feed_back(
-    w_rec, dc, dc_at, columns, work, at, size, course, course_at, course_size, window, periodic, found
-):
+    w_rec, dc, dc_at, columns, work, at, size, course, course_at, course_size,
+    window, relative, periodic, found,
+):  # fmt: skip
     """Write ``w_rec @ dc`` for the neurons with a slope, and 0 for the others: those are multiplied by 0."""
     neurons, lanes = w_rec.size // columns, lanes_of(work)
-    length = list_slopes(work, at, size, course, course_at, course_size, neurons, window, periodic, found)
+    length = list_slopes(
+        work, at, size, course, course_at, course_size, neurons, window, relative, periodic, found
+    )
     zero = splat(work.dtype.type(0))
     for k in range(0, length, 4):
         last = length - 1

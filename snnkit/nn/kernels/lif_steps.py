@@ -209,8 +209,9 @@ def _channels_back(
 
 @inlined
 def _go_back_block(
-    g_spikes, g_potentials, g_charges, g_adaptations, window, cap, periodic, fed_back, tired, adapts, summed,
-    beta_summed, synapses, neuron, work, at, course, course_at, mask, dx, du_all, dc_row, dc_at,
+    g_spikes, g_potentials, g_charges, g_adaptations, window, relative, cap, periodic,
+    fed_back, tired, adapts, summed, beta_summed, synapses, neuron, work, at, course, course_at, mask,
+    dx, du_all, dc_row, dc_at,
 ):  # fmt: skip
     """Go from the gradients after a step to those before it, and add to the sums of the constants.
 
@@ -224,6 +225,7 @@ def _go_back_block(
         load_all(work, at + THRESHOLD * lanes),
         load_all(work, at + PER_THRESHOLD * lanes),
     )
+    width = width * threshold if relative else width
     ds = load(g_spikes, neuron, mask) if g_spikes.size else none
     ds = ds - threshold * dv
     if fed_back:
@@ -285,22 +287,24 @@ def advance(
 
 @inlined
 def go_back(
-    g_spikes, g_potentials, g_charges, g_adaptations, window, cap, periodic, fed_back, tired, adapts, summed,
-    beta_summed, synapses, neuron, work, at, size, course, course_at, step, count, dx, du_all, dc_row, dc_at,
+    g_spikes, g_potentials, g_charges, g_adaptations, window, relative, cap, periodic,
+    fed_back, tired, adapts, summed, beta_summed, synapses, neuron, work, at, size, course, course_at, step,
+    count, dx, du_all, dc_row, dc_at,
 ):  # fmt: skip
     """Go one step back with ``count`` neurons."""
     lanes = lanes_of(work)
     whole = count // lanes
     for k in range(whole):
         _go_back_block(
-            g_spikes, g_potentials, g_charges, g_adaptations, window, cap, periodic, fed_back, tired, adapts,
-            summed, beta_summed, synapses, neuron + k * lanes, work, at + k * size,
+            g_spikes, g_potentials, g_charges, g_adaptations, window, relative, cap, periodic,
+            fed_back, tired, adapts, summed, beta_summed, synapses, neuron + k * lanes, work, at + k * size,
             course, course_at + k * step, all_lanes(work), dx, du_all, dc_row, dc_at + k * lanes * synapses,
         )  # fmt: skip
     if count % lanes:
         _go_back_block(
-            g_spikes, g_potentials, g_charges, g_adaptations, window, cap, periodic, fed_back, tired, adapts,
-            summed, beta_summed, synapses, neuron + whole * lanes, work, at + whole * size,
+            g_spikes, g_potentials, g_charges, g_adaptations, window, relative, cap, periodic,
+            fed_back, tired, adapts, summed, beta_summed, synapses, neuron + whole * lanes, work,
+            at + whole * size,
             course, course_at + whole * step, first_lanes(work, count % lanes), dx, du_all,
             dc_row, dc_at + whole * lanes * synapses,
         )  # fmt: skip

@@ -24,7 +24,9 @@ def plain_run(options: LIFOptions) -> Callable[..., tuple[Tensor | None, ...]]:
 
     def run(*tensors: Tensor | None) -> tuple[Tensor | None, ...]:
         inputs = NeuronInputs._make(tensors)
-        spike = SpikeGeneration(inputs.threshold, function, options.window, options.max_spikes)
+        spike = SpikeGeneration(
+            inputs.threshold, function, options.window, options.max_spikes, options.relative
+        )
         return _without_synapses(inputs, spike) if inputs.isyn is None else _with_synapses(inputs, spike)
 
     return run

@@ -174,17 +174,23 @@ def lif_forward(
 
 
 @triton.jit
-def _slope(u, limit, PERIODIC: tl.constexpr, WINDOW: tl.constexpr, CAP: tl.constexpr):
+def _slope(
+    u, limit, PERIODIC: tl.constexpr, WINDOW: tl.constexpr, RELATIVE: tl.constexpr, CAP: tl.constexpr
+):  # fmt: skip
     """Return the surrogate slope: PeriodicExponential's, else StepPWL's."""
+    if RELATIVE:
+        width = limit * WINDOW
+    else:
+        width = WINDOW
     if PERIODIC:
         half = limit * 0.5
         shifted = u - half
         periods = tl.floor(_divide(shifted, limit))
         periods = tl.where(periods > CAP - 1, CAP - 1, periods)
         folded = tl.where(u < limit, shifted, shifted - periods * limit)
-        slope = _divide(tl.exp(-tl.abs(folded - half) / WINDOW), limit)
+        slope = _divide(tl.exp(-tl.abs(folded - half) / width), limit)
     else:
-        slope = _divide(tl.where(u >= limit - WINDOW, tl.zeros_like(limit) + 1.0, 0.0), limit)
+        slope = _divide(tl.where(u >= limit - width, tl.zeros_like(limit) + 1.0, 0.0), limit)
     return slope
 
 
@@ -193,9 +199,10 @@ def lif_backward(
     spikes, first_events, vmem_start, potentials, charges, adapting, alpha, beta, threshold, w_rec, w_ahp,
     gamma, g_spikes, g_potentials, g_charges, g_adaptations, dv_ends, dc_ends, dq_ends, dx, du_all, sums,
     d_beta, batch, steps, neurons,
-    SYNAPSES: tl.constexpr, PERIODIC: tl.constexpr, WINDOW: tl.constexpr, CAP: tl.constexpr,
-    RECURRENT: tl.constexpr, ADAPTS: tl.constexpr, G_SPIKES: tl.constexpr, G_POTENTIALS: tl.constexpr,
-    G_CHARGES: tl.constexpr, G_ADAPTATIONS: tl.constexpr, WRITE_DX: tl.constexpr, WRITE_DU: tl.constexpr,
+    SYNAPSES: tl.constexpr, PERIODIC: tl.constexpr, WINDOW: tl.constexpr, RELATIVE: tl.constexpr,
+    CAP: tl.constexpr, RECURRENT: tl.constexpr, ADAPTS: tl.constexpr, G_SPIKES: tl.constexpr,
+    G_POTENTIALS: tl.constexpr, G_CHARGES: tl.constexpr, G_ADAPTATIONS: tl.constexpr,
+    WRITE_DX: tl.constexpr, WRITE_DU: tl.constexpr,
     SUMS: tl.constexpr, BETA_SUM: tl.constexpr, BLOCK: tl.constexpr, LANES: tl.constexpr,
     TILE: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
@@ -231,6 +238,7 @@ def lif_backward(
         SYNAPSES: S, or 0.
         PERIODIC: PeriodicExponential, else StepPWL.
         WINDOW: of the surrogate.
+        RELATIVE: the window is in units of the threshold.
         CAP: most events per step.
         RECURRENT: there are recurrent weights; needs ``WRITE_DX``.
         ADAPTS: there is adaptation.
@@ -275,7 +283,7 @@ def lif_backward(
         rows = row + tl.zeros_like(n)  # a block, as scalar masks don't work in Triton's interpreter
         place = row * neurons + n
         u = tl.load(potentials + place, mask=inside, other=0.0)
-        slope = _slope(u, limit, PERIODIC, WINDOW, CAP)
+        slope = _slope(u, limit, PERIODIC, WINDOW, RELATIVE, CAP)
         ds = -limit * dv
         if G_SPIKES:
             ds += tl.load(g_spikes + place, mask=inside, other=0.0)

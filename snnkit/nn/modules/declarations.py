@@ -129,7 +129,8 @@ def spike_generation(module: Any) -> SpikeGeneration:
         # Functions that users wrote for Rockpool expect tensors, which it passes.
         like = module.vmem
         window, most = (torch.as_tensor(x, dtype=like.dtype, device=like.device) for x in (window, most))
-    return SpikeGeneration(module.threshold, function, window, most)
+    relative = bool(as_number(getattr(module, "relative_window", False)))
+    return SpikeGeneration(module.threshold, function, window, most, relative)
 
 
 def neuron_layout(shape: int | tuple[int, ...], where: str) -> tuple[int, int]:

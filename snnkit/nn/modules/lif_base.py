@@ -59,7 +59,8 @@ class LIFBaseTorch(TorchModule):
         w_rec: recurrent weights ``(N, N * S)``, family ``"weights"``; the attribute is None without them.
         noise_std: standard deviation of the membrane noise after 1 s; drawn from torch's generator.
         spike_generation_fn: :class:`StepPWL` or :class:`PeriodicExponential`, or a function like them.
-        learning_window: width of the surrogate gradient, in units of the membrane potential.
+        learning_window: width of the surrogate gradient, in units of the membrane potential; a number, or
+            one for each neuron ``(N,)``.
         max_spikes_per_dt: most events of a neuron in one step.
         weight_init_func: draws ``w_rec``; by default ``U(-b, b)`` with ``b = sqrt(6 / (N S))``.
         dt: time step in s.
@@ -69,6 +70,9 @@ class LIFBaseTorch(TorchModule):
         hop_delay: whether events leave the module one step after they arise, as they do from one layer of a
             Xylo to the next; see :func:`snnkit.nn.hop_delays.with_hop_delays`. Recurrent weights, states
             and recordings stay as they are.
+        relative_window: whether ``learning_window`` is in units of the threshold, so that the surrogate is a
+            function of ``vmem / threshold``. Training is then the same whatever scale a neuron's weights and
+            threshold have. Rockpool's window is absolute.
 
     Raises:
         ShapeError: the input channels do not divide evenly among the neurons; a value has another shape.
@@ -76,7 +80,7 @@ class LIFBaseTorch(TorchModule):
             threshold that is not above 0, a negative time constant.
     """
 
-    _optional_attributes = frozenset((*LEAK_ATTRIBUTES, "w_rec", "hop_delay"))
+    _optional_attributes = frozenset((*LEAK_ATTRIBUTES, "w_rec", "hop_delay", "relative_window"))
 
     # Assigned as declarations, read as values: see TorchModule.
     bias: Any
@@ -92,6 +96,7 @@ class LIFBaseTorch(TorchModule):
     spike_generation_fn: Any
     max_spikes_per_dt: Any
     hop_delay: Any = False
+    relative_window: Any = False
 
     def __init__(  # noqa: PLR0917 - Rockpool's order of arguments
         self,
@@ -117,6 +122,7 @@ class LIFBaseTorch(TorchModule):
         spiking_output: bool = True,
         retain_torch_api: bool = False,
         hop_delay: bool = False,
+        relative_window: bool = False,
     ) -> None:
         where = type(self).__name__
         size_in, neurons = neuron_layout(shape, where)
@@ -138,6 +144,8 @@ class LIFBaseTorch(TorchModule):
         self.max_spikes_per_dt = simulation_constant(max_spikes_per_dt, "max_spikes_per_dt", where, neurons)
         if as_number(hop_delay):
             self.hop_delay = True
+        if as_number(relative_window):
+            self.relative_window = True
 
     def _declare_recurrence(
         self, has_rec: bool, w_rec: Any, weight_init_func: Callable[[tuple[int, ...]], Tensor]
@@ -199,7 +207,7 @@ class LIFBaseTorch(TorchModule):
                 f"{type(self).__name__}: leak_mode cannot change from {self.leak_mode!r} to {value!r}, as "
                 "other leaks would have to become parameters. Build a new module with the other leak_mode."
             )
-        elif name == "hop_delay":
+        elif name in ("hop_delay", "relative_window"):
             # Declared where it is used alone: other modules' files stay as they were.
             value = SimulationParameter(bool(as_number(value)))
         elif name in LEAK_ATTRIBUTES and "bias" in self.__dict__.get("_registry", {}):

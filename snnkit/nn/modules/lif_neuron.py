@@ -10,6 +10,7 @@ from snnkit.nn.leaks import tau_to_decay
 from snnkit.nn.modules.declarations import (
     Fill,
     FloatVector,
+    as_number,
     neuron_count,
     real,
     require_positive,
@@ -46,16 +47,20 @@ class LIFNeuronTorch(TorchModule):
         dt: time step in s.
         noise_std: standard deviation of the membrane noise after 1 s; drawn from torch's generator.
         spike_generation_fn: :class:`StepPWL` or :class:`PeriodicExponential`, or a function like them.
-        learning_window: width of the surrogate gradient, in units of the membrane potential.
+        learning_window: width of the surrogate gradient, in units of the membrane potential; a number, or
+            one for each neuron ``(N,)``.
         max_spikes_per_dt: most events of a neuron in one step.
         spiking_input: whether the input consists of events.
         spiking_output: whether the output consists of events.
         retain_torch_api: behave towards the caller as a plain torch module.
+        relative_window: whether ``learning_window`` is in units of the threshold; see :class:`LIFBaseTorch`.
 
     Raises:
         ShapeError: ``shape`` has two different sizes; a value has another shape.
         ParameterError: a threshold is not above 0.
     """
+
+    _optional_attributes = frozenset(("relative_window",))
 
     tau_mem: Any
     threshold: Any
@@ -66,6 +71,7 @@ class LIFNeuronTorch(TorchModule):
     learning_window: Any
     spike_generation_fn: Any
     max_spikes_per_dt: Any
+    relative_window: Any = False
 
     def __init__(  # noqa: PLR0917 - Rockpool's order of arguments
         self,
@@ -81,6 +87,7 @@ class LIFNeuronTorch(TorchModule):
         spiking_input: bool = False,
         spiking_output: bool = True,
         retain_torch_api: bool = False,
+        relative_window: bool = False,
     ) -> None:
         where = type(self).__name__
         count = neuron_count(shape, where)
@@ -96,10 +103,15 @@ class LIFNeuronTorch(TorchModule):
         self.spike_generation_fn = SimulationParameter(spike_function(spike_generation_fn))
         self.max_spikes_per_dt = simulation_constant(max_spikes_per_dt, "max_spikes_per_dt", where, count)
         self.learning_window = simulation_constant(learning_window, "learning_window", where, count)
+        if as_number(relative_window):
+            self.relative_window = True
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name == "threshold":
             require_positive(f"{type(self).__name__}.threshold", value)
+        elif name == "relative_window":
+            # Declared where it is used alone: other modules' files stay as they were.
+            value = SimulationParameter(bool(as_number(value)))
         super().__setattr__(name, value)
 
     def forward(self, data: Tensor) -> Tensor:
