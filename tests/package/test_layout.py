@@ -15,6 +15,7 @@ MAY_IMPORT = {
     "snnkit.parameters": {"snnkit.utilities"},
     "snnkit.dag": {"snnkit.utilities"},
     "snnkit.nn": {"snnkit.dag", "snnkit.parameters", "snnkit.utilities"},
+    "snnkit.teleport": {"snnkit.dag", "snnkit.utilities"},
     "snnkit.training": {"snnkit.nn", "snnkit.dag", "snnkit.parameters", "snnkit.utilities"},
     "snnkit.data": {"snnkit.utilities"},
     "snnkit.transforms": {"snnkit.nn", "snnkit.dag", "snnkit.parameters", "snnkit.utilities"},
