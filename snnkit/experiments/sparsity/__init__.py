@@ -1,0 +1,1 @@
+"""Experiments on sparse networks: accuracy by sparsity, prune-and-retrain loops, memory and time."""
