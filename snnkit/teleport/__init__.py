@@ -1,5 +1,6 @@
 """Symmetries of a network: changes of its parameters that leave its function as it is."""
 
+from .activations import ScaledActivation, with_scaled_activations
 from .changes import Change
 from .channels import ChannelPart
 from .element import Element, compose, identity, inverse
@@ -18,6 +19,7 @@ __all__ = [
     "Element",
     "Freedom",
     "Part",
+    "ScaledActivation",
     "Symmetries",
     "TeleportError",
     "compose",
@@ -30,4 +32,5 @@ __all__ = [
     "save",
     "symmetries",
     "teleport",
+    "with_scaled_activations",
 ]

@@ -1,6 +1,7 @@
 """Changing the parameters of a model, in place, so that its function stays."""
 
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -79,7 +80,16 @@ def _tied_otherwise(tensors: Mapping[str, Tensor], found: Symmetries) -> list[st
 
 
 def _untouchable(tensors: Mapping[str, Tensor], names: Mapping[str, Any]) -> list[str]:
-    return [f"{name} is on the meta device and has no numbers" for name in names if tensors[name].is_meta]
+    problems = [f"{name} is on the meta device and has no numbers" for name in names if tensors[name].is_meta]
+    spans = sorted(
+        (tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes, name)
+        for name, tensor in tensors.items()
+        if name in names and tensor.is_contiguous() and tensor.nbytes and not tensor.is_meta
+    )
+    for (_, end, one), (start, _, other) in pairwise(spans):
+        if start < end and tensors[one] is not tensors[other]:
+            problems.append(f"{other} shares memory with {one}, though they are two tensors")
+    return problems
 
 
 def _lost(name: str, old: Tensor, new: Tensor) -> list[str]:

@@ -1,5 +1,6 @@
 """How factors run through the operations of a tape."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
@@ -33,6 +34,11 @@ class ScaleFlow:
         kind: "positive" or "sign".
         batch_norm: What takes the factor of the input of a batch normalisation: "statistics", "gain" or
             nothing ("fixed").
+
+    Attributes:
+        unknowns: The factors, and what is known of them.
+        epsilons: What is added to a variance before it takes its factor, by path.
+        barriers: Operations without a rule, by kind, with how often they occur.
     """
 
     def __init__(self, tape: Tape, kind: Kind, batch_norm: str = "statistics") -> None:
@@ -41,10 +47,12 @@ class ScaleFlow:
         self.batch_norm = batch_norm
         self.unknowns = Unknowns(kind)
         self.epsilons: dict[str, float] = {}
+        self.barriers: Counter[str] = Counter()
         self._terms: dict[int, tuple[Term, ...]] = {}
         self._read: set[int] = set()  # buffers that something took as they are
         self._untouched: set[int] = set()  # unknowns of columns that nothing has multiplied yet
         self._plans: dict[int, Plan] = plans_of(tape)
+        self._running: Operation | None = None
         self._relatives: dict[int, int] = {}
         for value in tape.values:
             self._relatives[value.root] = self._relatives.get(value.root, 0) + 1
@@ -81,7 +89,7 @@ class ScaleFlow:
         terms = self.terms(value)
         if len(terms) == 1 and terms[0][0] == 1:
             return self.unknowns.roots(terms[0][1]).reshape(_padded(terms[0][1].shape, len(value.shape)))
-        ids = self.total(terms, Reason("a product of factors"))
+        ids = self.total(terms, self._reason("factors that are multiplied"))
         ids = ids.reshape(_padded(ids.shape, len(value.shape)))
         if terms:
             self._terms[value.index] = ((1, ids),)
@@ -140,6 +148,8 @@ class ScaleFlow:
             found = self._terms.get(value.index)
             for _, ids in self.terms(value) if found is None else found:
                 self.unknowns.fix(ids, reason)
+        else:
+            self._read.add(value.index)
 
     def constant_along(self, ids: Ids, axes: Iterable[int]) -> Ids:
         """Tie the factors along axes; return the array with one index on each of them."""
@@ -149,6 +159,11 @@ class ScaleFlow:
                 self.unknowns.same(ids, first)
                 ids = first
         return ids
+
+    def _reason(self, text: str) -> Reason:
+        """Return a reason that names the operation whose rule is running."""
+        op = self._running
+        return Reason(text) if op is None else Reason(f"{op.kind} reads {text}", op.index)
 
     def ones(self, op: Operation) -> list[tuple[Term, ...]]:
         """Return factor 1 for all results of an operation."""
@@ -181,10 +196,12 @@ class ScaleFlow:
     def run(self) -> None:
         """Apply the rules in the tape's order, hold the outputs at 1, and solve."""
         for op in self.tape.operations:
+            self._running = op
             rule = rule_of(op)
             if all(0 in value.shape for value in op.outputs) and op.outputs:
                 results = self.ones(op)
             elif rule is None:
+                self.barriers[op.kind] += 1
                 results = self.barrier(op, f"no rule for {op.kind}")
             else:
                 results = [_as_terms(result) for result in rule(op, self)]

@@ -19,6 +19,7 @@ __all__ = ["Degrees", "degrees_of"]
 
 _EACH = 24
 _FEWEST = 8
+_DECADES = 40.0
 _MOST_TRIED_TOGETHER = 4
 
 
@@ -47,7 +48,8 @@ def degrees_of(op: Operation, kind: Kind) -> Degrees:
     scalars = tuple((name, _spelled(given)) for name, given in op.arguments.items())
     key = (op.target, kind, values, scalars)
     if key not in _answers:
-        _answers[key] = _tried(op, kind)
+        with torch.random.fork_rng(devices=[]):  # functions that draw numbers draw none of the user's
+            _answers[key] = _tried(op, kind)
     return _answers[key]
 
 
@@ -143,8 +145,8 @@ def _run(op: Operation, factors: list[float]) -> Tensor | None:
 def _numbers(generator: torch.Generator) -> Tensor:
     """Return ordinary, tiny and huge numbers of both signs: all arguments alike, then mixed."""
     usual = 3 * torch.randn(_EACH, generator=generator, dtype=torch.float64)
-    exponents = 24 * torch.rand(2, _EACH, generator=generator, dtype=torch.float64)
+    exponents = _DECADES * torch.rand(2, _EACH, generator=generator, dtype=torch.float64)
     signs = (torch.rand(2, _EACH, generator=generator, dtype=torch.float64) - 0.5).sign()
-    tiny, huge = signs * 10.0 ** (exponents + torch.tensor([[-25.0], [1.0]], dtype=torch.float64))
+    tiny, huge = signs * 10.0 ** (exponents + torch.tensor([[-1.0 - _DECADES], [1.0]], dtype=torch.float64))
     alike = torch.cat([usual, tiny, huge])
     return torch.cat([alike, alike[torch.randperm(len(alike), generator=generator)]])

@@ -46,6 +46,7 @@ class Scales:
         kind: "positive" or "sign".
         tape: The operations this was found from.
         parameters: Terms of the parameters and buffers that take factors, by path.
+        barriers: Operations without a rule, which hold all they touch at 1, and how often they occur.
     """
 
     def __init__(self, flow: ScaleFlow) -> None:
@@ -53,6 +54,7 @@ class Scales:
         self.tape: Tape = flow.tape
         self._unknowns: Unknowns = flow.unknowns
         self._raw = flow.parameter_terms()
+        self.barriers: dict[str, int] = dict(flow.barriers)
         self.parameters: dict[str, ParameterScale] = {}
         for name, terms in self._raw.items():
             settled = [(c, self._unknowns.canonical(ids)) for c, ids in terms]

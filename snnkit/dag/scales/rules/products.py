@@ -90,6 +90,14 @@ def _added(op: Operation, flow: ScaleFlow) -> list[Terms | Ids]:
     return _plus(op, flow, _matrices(op, flow, one, other), addend)
 
 
+@rule("addbmm")
+def _added_sum_of_batches(op: Operation, flow: ScaleFlow) -> list[Terms | Ids]:
+    addend, one, other = op.inputs
+    ids = flow.total(_matrices(op, flow, one, other), Reason(f"{op.kind} sums over batches", op.index))
+    summed = flow.constant_along(ids, [0]).reshape(ids.shape[1:])
+    return _plus(op, flow, ((1, summed),), addend)
+
+
 @rule("linear")
 def _linear(op: Operation, flow: ScaleFlow) -> list[Terms | Ids]:
     x, weight, bias = op.argument("input"), op.argument("weight"), op.argument("bias")
