@@ -10,6 +10,7 @@ from torch import Tensor
 
 from snnkit.experiments.experiment import Context, Experiment
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
+from snnkit.experiments.measurements.figures import legend_above
 from snnkit.experiments.measurements.networks import Subject, batches_of, moved_parameters, subject
 from snnkit.recipes.schema import Limits
 from snnkit.teleport import random
@@ -154,29 +155,30 @@ def draw(findings: Findings) -> dict[str, "Figure"]:
     from snnkit.report.style import bare, new_figure
 
     panels = findings.data["panels"]
-    figure = new_figure(520, 40 + 95 * len(panels))
+    figure = new_figure(520, 60 + 85 * len(panels))
     rows = figure.subplots(len(panels), 2, squeeze=False)
     for (left, right), panel in zip(rows, panels, strict=True):
-        _histograms(
-            bare(left, grid="y"), panel, ("random and random", "micro and random", "random and gradient")
-        )
-        _histograms(bare(right, grid="y"), panel, ("wider and gradient", "micro and gradient"))
+        _histograms(bare(left), panel, ("random and random", "micro and random", "random and gradient"))
+        _histograms(bare(right), panel, ("wider and gradient", "micro and gradient"))
         left.set_title(_title(panel))
     for axes in rows[-1]:
         axes.set_xlabel("angle - 90 degrees")
-    for axes in rows[0]:
-        axes.legend(fontsize=7, frameon=False)
+    legend_above(figure, columns=2)
     return {"angles": figure}
 
 
 def _histograms(axes: "Axes", panel: Mapping[str, Any], pairs: Sequence[str]) -> None:
     from snnkit.report.style import COLOURS
 
-    colours = dict(zip(PAIRS, ("chip", "tuned", "bad", "muted", "float"), strict=True))
+    colours = dict(zip(PAIRS, ("chip", "tuned", "bad", "ink", "float"), strict=True))
+    limit = max(abs(angle - 90.0) for pair in pairs for angle in panel["angles"][pair])
+    edges = [limit * (2.0 * i / 25 - 1.0) for i in range(26)]
     for pair in pairs:
         values = [angle - 90.0 for angle in panel["angles"][pair]]
         label = PAIRS[pair].format(narrow=panel["range"], wide=panel["range"] * WIDER)
-        axes.hist(values, bins=12, histtype="step", color=COLOURS[colours[pair]], label=label)
+        axes.hist(values, edges, histtype="step", color=COLOURS[colours[pair]], label=label, linewidth=1.1)
+    axes.locator_params(nbins=5)
+    axes.set_yticks([])
 
 
 EXPERIMENT = Experiment(

@@ -13,6 +13,7 @@ from torch.func import functional_call
 from snnkit.experiments.data import LabelledImages
 from snnkit.experiments.experiment import Context, Experiment
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
+from snnkit.experiments.measurements.figures import legend_above, plain_log
 from snnkit.experiments.measurements.networks import (
     Subject,
     batches_of,
@@ -248,7 +249,8 @@ def draw(findings: Findings) -> dict[str, "Figure"]:
         axes.set_title(words)
         axes.set_xticks([0, 1], [f"A, batch {first}", f"B, batch {second}"])
     left.set_yscale("log")
-    left.legend(fontsize=7, frameon=False)
+    plain_log(left.yaxis)
+    legend_above(figure, columns=3)
     return {"profiles": figure}
 
 

@@ -161,7 +161,7 @@ def draw(findings: Findings) -> dict[str, "Figure"]:
     ranges = [i / 100.0 for i in range(81)]
     for layer, colour in zip(LAYERS, colours, strict=False):
         law = [gradient_growth(layer, s) for s in ranges]
-        right.plot(ranges, law, color=colour, label=f"{layer}, law")
+        right.plot(ranges, law, color=colour, label=f"{layer} layer: law, and measured")
         points = [found for found in findings.data["laws"] if found["layer"] == layer]
         right.errorbar(
             [p["range"] for p in points], [p["measured"] for p in points], [4.0 * p["error"] for p in points],

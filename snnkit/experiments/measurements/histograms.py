@@ -42,6 +42,7 @@ class Settings:
     slowly."""
     draws: Annotated[int, Limits(low=8)] = 200
     bins: Annotated[int, Limits(low=10)] = 61
+    """At most; layers of few weights get fewer."""
     layers: Annotated[int, Limits(low=1)] = 4
     """Shown of each network: these many, from first to last."""
     small: bool = True
@@ -77,7 +78,8 @@ def _output_error(net: Subject, element: Element) -> float:
 
 
 def _histogram(name: str, before: Tensor, after: Tensor, bins: int) -> dict[str, Any]:
-    edges = np.linspace(-1.0, 1.0, bins + 1) * float(max(before.abs().max(), after.abs().quantile(0.995)))
+    count = min(bins, max(10, round(math.sqrt(before.numel()))))
+    edges = np.linspace(-1.0, 1.0, count + 1) * float(max(before.abs().max(), after.abs().quantile(0.995)))
     densities = {
         key: np.histogram(values.numpy().clip(edges[0], edges[-1]), edges, density=True)[0]
         for key, values in (("before", before), ("after", after))

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from snnkit.experiments.data import LabelledImages
 from snnkit.experiments.experiment import Context, Experiment
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
+from snnkit.experiments.measurements.figures import legend_above, plain_log
 from snnkit.experiments.measurements.networks import Subject, cross_entropy, subject
 from snnkit.recipes.schema import Limits
 from snnkit.teleport import Element, identity, random
@@ -241,9 +242,12 @@ def draw(findings: Findings) -> dict[str, "Figure"]:
                 )
         axes.set_xscale("log")
         axes.set_yscale("log")
+        plain_log(axes.xaxis, rates)
+        plain_log(axes.yaxis)
+        axes.tick_params(axis="x", labelsize=7)
         axes.set_title(words)
         axes.set_xlabel("learning rate")
-    both[0].legend(fontsize=7, frameon=False)
+    legend_above(figure, columns=3)
     return {"learning-rate": figure}
 
 
