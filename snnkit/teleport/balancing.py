@@ -13,12 +13,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from snnkit.dag.scales import ParameterScale, Scales
 
-__all__ = ["Balance", "Incidence", "spans_of"]
+__all__ = ["Balance", "Incidence", "free_columns", "spans_of"]
 
 _SWEEPS = 2000
 _SETTLED = 1e-14
@@ -91,7 +90,7 @@ class Balance:
             exact = tensor.detach().to("cpu", torch.float64)
             sizes["sum"].append(exact.square().sum(free, keepdim=True) if free else exact.square())
             sizes["max"].append(exact.abs().amax(free, keepdim=True) if free else exact.abs())
-            incidences += _incidences(len(names), scale, found, column)
+            incidences += [Incidence(len(names), *entry) for entry in free_columns(scale, found, column)]
             names.append(name)
         groups = spans_of(found)
         ranks = [tensors[name].dim() for name in names]
@@ -191,19 +190,30 @@ def _varies(scale: ParameterScale, axis: int) -> bool:
     return any(((1,) * (rank - ids.ndim) + ids.shape)[axis] > 1 for _, ids in scale.terms)
 
 
-def _incidences(
-    weight: int, scale: ParameterScale, found: Scales, column: Mapping[int, int]
-) -> list[Incidence]:
+def free_columns(
+    scale: ParameterScale, found: Scales, column: Mapping[int, int]
+) -> list[tuple[float, Tensor]]:
+    """Return which free unknowns the elements of a parameter take.
+
+    Args:
+        scale: Of the parameter.
+        found: The scales it is among.
+        column: A number for each free unknown.
+
+    Returns:
+        Powers, each with the numbers, -1 for none; the tensors broadcast against the parameter.
+    """
     result = []
     rank = len(scale.shape)
     for coefficient, ids in scale.terms:
         padded = ids.reshape((1,) * (rank - ids.ndim) + ids.shape)
-        by_power: dict[float, list[NDArray[np.int64]]] = {}
-        for unknown in np.unique(padded).tolist():
-            row = found.derived.get(unknown, {unknown: 1}) if unknown else {}
+        present = np.unique(padded)
+        lookup = np.array([column.get(unknown, -1) for unknown in present.tolist()], np.int64)
+        by_power = {float(coefficient): [lookup[np.searchsorted(present, padded)]]}
+        for unknown in (unknown for unknown in present.tolist() if unknown in found.derived):
             layers: dict[float, int] = {}
-            for free, power in row.items():
-                total = float(coefficient * power)
+            for free, share in found.derived[unknown].items():
+                total = float(coefficient * share)
                 index = layers.get(total, 0)
                 layers[total] = index + 1
                 tables = by_power.setdefault(total, [])
@@ -211,7 +221,7 @@ def _incidences(
                     tables.append(np.full(padded.shape, -1, np.int64))
                 tables[index][padded == unknown] = column[free]
         for power, tables in by_power.items():
-            result += [Incidence(weight, power, torch.from_numpy(table)) for table in tables]
+            result += [(power, torch.from_numpy(table)) for table in tables]
     return result
 
 

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from snnkit.dag.channels import Group
-from snnkit.dag.scales import Scales, scales_of_tape
-from snnkit.teleport.balancing import spans_of
+from snnkit.dag.scales import scales_of_tape
+from snnkit.teleport.balancing import free_columns, spans_of
 from snnkit.teleport.symmetries import Symmetries
 
 __all__ = ["deciding_signs", "moments", "sorting_permutations"]
@@ -25,29 +24,14 @@ def deciding_signs(found: Symmetries, tensors: Mapping[str, Tensor]) -> Tensor:
     settled = scales_of_tape(found.tape, "sign", found.batch_norm)
     column = {unknown: position for position, unknown in enumerate(settled.first_uses)}
     signs = torch.ones(len(column), dtype=torch.float64)
-    terms = _sign_terms(settled, column)
+    terms = {
+        name: [table for _, table in free_columns(scale, settled, column)]
+        for name, scale in settled.parameters.items()
+    }
     for span in spans_of(settled):
         sums = _odd_moments(span, terms, tensors, signs)
         signs[span.start : span.stop] = torch.where(sums < 0, -1.0, 1.0).double()
     return signs
-
-
-def _sign_terms(settled: Scales, column: Mapping[int, int]) -> dict[str, list[Tensor]]:
-    """Return for each parameter which signs its elements take: arrays of positions, -1 for none."""
-    found: dict[str, list[Tensor]] = {}
-    for name, scale in settled.parameters.items():
-        for _, ids in scale.terms:
-            padded = ids.reshape((1,) * (len(scale.shape) - ids.ndim) + ids.shape)
-            rows = {
-                u: [column[f] for f in settled.derived.get(u, (u,))] for u in np.unique(padded).tolist() if u
-            }
-            for layer in range(max((len(row) for row in rows.values()), default=0)):
-                table = np.full(padded.shape, -1, np.int64)
-                for unknown, row in rows.items():
-                    if len(row) > layer:
-                        table[padded == unknown] = row[layer]
-                found.setdefault(name, []).append(torch.from_numpy(table))
-    return found
 
 
 def _odd_moments(
