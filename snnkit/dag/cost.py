@@ -246,7 +246,8 @@ def _are_events(value: Any) -> bool:
 def _synaptic_operations(module: nn.Module, events: Tensor) -> float:
     """Return how often events meet a weight: the layer's own sum, with ones for weights."""
     ones = share_module(module)
-    ones._parameters["weight"] = nn.Parameter(torch.ones_like(module.get_parameter("weight")).double())
+    name = "weight" if "weight" in module._parameters else "values"
+    ones._parameters[name] = nn.Parameter(torch.ones_like(module.get_parameter(name)).double())
     if getattr(module, "bias", None) is not None:
         ones._parameters["bias"] = nn.Parameter(torch.zeros_like(module.get_parameter("bias")).double())
     return float(call_module(ones, events.double()).sum())

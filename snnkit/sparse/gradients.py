@@ -32,7 +32,7 @@ def dense_gradients(model: nn.Module) -> Iterator[dict[nn.Module, Tensor]]:
     """
     found: dict[nn.Module, Tensor] = {}
     with ExitStack() as undo:
-        for layer in model.modules():
+        for layer in nn.Module.modules(model):
             if isinstance(layer, SparseLayer):
                 undo.callback(layer.register_forward_hook(_catcher(found)).remove)
             elif isinstance(layer, Masked):

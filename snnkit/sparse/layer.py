@@ -10,6 +10,7 @@ from torch.optim import Optimizer
 
 from snnkit.sparse import crossover, formats, state, tracing
 from snnkit.sparse.errors import SparsityError
+from snnkit.sparse.event_products import event_product
 from snnkit.sparse.initial import random_weights
 from snnkit.sparse.products import product
 from snnkit.sparse.restructure import StructureChange, checked_share, matches, move_values, restructured
@@ -18,7 +19,7 @@ from snnkit.utilities.errors import ShapeError, unknown_key_message
 
 __all__ = ["MODES", "SparseLayer"]
 
-MODES = ("sparse", "dense", "auto")
+MODES = ("sparse", "dense", "events", "auto")
 
 _STORED = ("crow_indices", "col_indices", "ccol_indices", "row_indices")
 _TURNED = ("turned_pointers", "turned_indices", "turned_order")
@@ -44,9 +45,10 @@ class SparseLayer(nn.Module):
         k: Share of the weights that :meth:`prune_smallest_values` removes at a time, above 0 and at most 1.
         format: ``csr``, ``coo``, ``csc`` or ``bsr`` (:mod:`snnkit.sparse.formats`), in place of ``csr_mode``.
         block: Rows and columns of a block of ``bsr``; other formats have none.
-        mode: ``sparse``; ``dense``, which writes the weight out at every call and uses dense products; or
-            ``auto``, which takes whichever was measured to be faster for the density and the batch
-            (:mod:`snnkit.sparse.crossover`).
+        mode: ``sparse``; ``dense``, which writes the weight out at every call and uses dense products;
+            ``auto``, which takes whichever of the two was measured to be faster for the density and the batch
+            (:mod:`snnkit.sparse.crossover`); or ``events``, for inputs that are mostly zero, of which it
+            reads only the weights of inputs that are not.
         density: Share of weights that there are, at random places; the default, 1, is as in ``nn.Linear``.
         generator: For places and values of the weights.
         device: Where the parameters are.
@@ -167,7 +169,7 @@ class SparseLayer(nn.Module):
 
     @property
     def mode(self) -> str:
-        """How products are computed: ``sparse``, ``dense`` or ``auto``."""
+        """How products are computed: ``sparse``, ``dense``, ``events`` or ``auto``."""
         return self._mode
 
     @mode.setter
@@ -255,7 +257,9 @@ class SparseLayer(nn.Module):
                 values, flat, stored, self._kept_turn(), self.format, self.shape, self.block
             )
         else:
-            y = product(values, flat, self._pattern(torch.is_grad_enabled() and x.requires_grad))
+            multiply = event_product if self.mode == "events" else product
+            trains_inputs = torch.is_grad_enabled() and x.requires_grad
+            y = multiply(values, flat, self._pattern(trains_inputs or self.mode == "events"))
         y = y.view(*x.shape[:-1], self.out_features)
         return y if bias is None else y + bias
 
@@ -282,7 +286,7 @@ class SparseLayer(nn.Module):
     def train(self, mode: bool = True) -> "SparseLayer":
         """Set the training mode; leaving it frees what only gradients need."""
         super().train(mode)
-        if not mode and self.format != "csc":
+        if not mode and self.format != "csc" and self.mode != "events":
             self._turn(None)
         return self
 

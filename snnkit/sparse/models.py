@@ -60,12 +60,12 @@ def convert_model(
             problems.append(f"{path or 'the model itself'}: {error}")
     if problems:
         raise SparsityError("convert_model() changed nothing:\n" + "\n".join(problems))
-    for module in list(model.modules()):
+    for module in list(nn.Module.modules(model)):
         for name, child in list(module._modules.items()):
             if child in made:
                 module._modules[name] = made[child]
                 _leave_fast_path(module)
-    for module in model.modules():
+    for module in nn.Module.modules(model):
         if isinstance(module, nn.TransformerEncoder):
             _leave_nested_tensors(module)
     return made.get(model, model)
@@ -75,7 +75,12 @@ def _layers(model: nn.Module, layer_type: Kinds) -> dict[str, nn.Module]:
     kinds = layer_type if isinstance(layer_type, tuple) else (layer_type,)
     if not all(isinstance(kind, type) and issubclass(kind, nn.Module) for kind in kinds):
         raise SparsityError(f"layer_type must be a class of layers, such as nn.Linear, not {layer_type!r}.")
-    inside = {child for m in model.modules() if isinstance(m, nn.MultiheadAttention) for child in m.modules()}
+    inside = {
+        child
+        for m in nn.Module.modules(model)
+        if isinstance(m, nn.MultiheadAttention)
+        for child in m.modules()
+    }
     return {
         path: layer
         for path, layer in model.named_modules()

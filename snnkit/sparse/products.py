@@ -23,19 +23,23 @@ __all__ = [
     "Product",
     "ValueGradient",
     "both_gradients",
+    "check_structure",
     "forward_product",
+    "gradients_of",
     "input_gradient",
     "multiply",
+    "needs_general_node",
     "product",
     "sample",
     "value_gradient",
+    "with_kernels",
 ]
 
 _KERNEL_TYPES = (torch.float32, torch.float64)
 _HALF_TYPES = (torch.float16, torch.bfloat16)
 
 
-def _with_kernels(tensor: Tensor) -> bool:
+def with_kernels(tensor: Tensor) -> bool:
     """Whether the compiled kernels take a tensor; ``torch`` and ``reference`` are backends without them."""
     return (
         tensor.device.type == "cpu" and tensor.dtype in _KERNEL_TYPES and get_backend() in ("auto", "numba")
@@ -65,7 +69,7 @@ def multiply(values: Tensor, compressed: Compressed, x: Tensor) -> Tensor:
     lines = len(compressed.pointers) - 1
     if not (len(x) and len(values)):
         return x.new_zeros(len(x), lines)
-    if _with_kernels(x):
+    if with_kernels(x):
         from snnkit.sparse.kernels import launching
 
         return launching.multiply(values, compressed, x)
@@ -81,7 +85,7 @@ def sample(compressed: Compressed, g: Tensor, x: Tensor) -> Tensor:
         return sample(compressed, g.float(), x.float()).to(x.dtype)
     if not (len(x) and len(compressed.indices)):
         return x.new_zeros(len(compressed.indices))
-    if _with_kernels(x):
+    if with_kernels(x):
         from snnkit.sparse.kernels import launching
 
         return launching.sample(compressed, g, x)
@@ -114,7 +118,7 @@ def value_gradient(g: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
 def both_gradients(values: Tensor, pattern: Pattern, g: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients of inputs and values."""
     rows, columns = pattern.by_rows(), pattern.by_columns()
-    if _with_kernels(x) and len(x) and len(values):
+    if with_kernels(x) and len(x) and len(values):
         from snnkit.sparse.kernels import launching
 
         return launching.gradients(values, rows, columns, g, x)
@@ -161,7 +165,7 @@ class Product(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Multiply by the transposed matrix, and sample at the weights."""
         values, x = ctx.saved_tensors
-        return _gradients_of(ctx, values, x, g)
+        return gradients_of(ctx, values, x, g)
 
 
 @_bilinear
@@ -200,7 +204,7 @@ class ValueGradient(torch.autograd.Function):
         return d_g, InputGradient.apply(w, g, ctx.pattern) if need_x else None, None
 
 
-def _check_structure(pattern: Pattern) -> None:
+def check_structure(pattern: Pattern) -> None:
     """Raise :class:`SparsityError` if the layer has another structure by now: its values are others then."""
     if not pattern.generation.is_current:
         raise SparsityError(
@@ -209,11 +213,9 @@ def _check_structure(pattern: Pattern) -> None:
         )
 
 
-def _gradients_of(
-    ctx: Any, values: Tensor, x: Tensor, g: Tensor
-) -> tuple[Tensor | None, Tensor | None, None]:
+def gradients_of(ctx: Any, values: Tensor, x: Tensor, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
     """Return the gradients of a product as functions that can be differentiated."""
-    _check_structure(ctx.pattern)
+    check_structure(ctx.pattern)
     need_values, need_x, _ = ctx.needs_input_grad
     d_values = ValueGradient.apply(g, x, ctx.pattern) if need_values else None
     return d_values, InputGradient.apply(values, g, ctx.pattern) if need_x else None, None
@@ -233,9 +235,9 @@ class _PlainProduct(torch.autograd.Function):
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Multiply by the transposed matrix, and sample at the weights."""
         values, x = ctx.saved_tensors
-        _check_structure(ctx.pattern)
+        check_structure(ctx.pattern)
         if torch.is_grad_enabled():
-            return _gradients_of(ctx, values, x, g)
+            return gradients_of(ctx, values, x, g)
         need_values, need_x, _ = ctx.needs_input_grad
         if need_values and need_x:
             d_x, d_values = both_gradients(values, ctx.pattern, g, x)
@@ -245,9 +247,14 @@ class _PlainProduct(torch.autograd.Function):
         return None, input_gradient(values, g, ctx.pattern), None
 
 
+def needs_general_node() -> bool:
+    """Whether ``torch.func`` or forward-mode differentiation is at work."""
+    return transformation() is not None or forward_ad._current_level >= 0
+
+
 def product(values: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
     """Return ``x @ A(values).T`` for ``x`` ``(batch, in_features)``, to be differentiated in any way."""
-    if transformation() is not None or forward_ad._current_level >= 0:
+    if needs_general_node():
         return Product.apply(values, x, pattern)
     if torch.is_grad_enabled() and (values.requires_grad or x.requires_grad):
         return _PlainProduct.apply(values, x, pattern)

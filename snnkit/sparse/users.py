@@ -91,9 +91,9 @@ def prune_sparse_model(
 def _reached(model: nn.Module, inputs: Any) -> set[nn.Module]:
     """Return the sparse layers that run on these inputs."""
     reached: set[nn.Module] = set()
-    layers = [module for module in model.modules() if isinstance(module, SparseLayer)]
+    layers = [module for module in nn.Module.modules(model) if isinstance(module, SparseLayer)]
     handles = [layer.register_forward_pre_hook(lambda module, _: reached.add(module)) for layer in layers]
-    modes = {module: module.training for module in model.modules()}
+    modes = {module: module.training for module in nn.Module.modules(model)}
     try:
         model.eval()
         with torch.no_grad():

@@ -13,7 +13,7 @@ from torch import Tensor
 from snnkit.nn.kernels.launch import run_kernel
 from snnkit.sparse.structure import Compressed
 
-__all__ = ["TILE", "gradients", "multiply", "sample"]
+__all__ = ["TILE", "flat", "gradients", "multiply", "places_of", "sample"]
 
 TILE = 256
 """Samples of a batch that are transposed and multiplied at once: with more, the inputs leave the cache."""
@@ -26,7 +26,8 @@ def _nothing(dtype: np.dtype) -> np.ndarray:
     return np.empty(0, dtype)
 
 
-def _flat(tensor: Tensor) -> np.ndarray:
+def flat(tensor: Tensor) -> np.ndarray:
+    """Return the numbers of a tensor, in its own memory where they lie in order."""
     return tensor.detach().contiguous().numpy().reshape(-1)
 
 
@@ -36,7 +37,7 @@ def _lines(compressed: Compressed) -> tuple[int, int]:
     return lines, compressed.indices.shape[0] // max(lines, 1) + 1
 
 
-def _places(compressed: Compressed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def places_of(compressed: Compressed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return order, pointers and indices as arrays of one type; the order may be empty."""
     pointers, indices = compressed.pointers.numpy(), compressed.indices.numpy()
     order = _nothing(pointers.dtype) if compressed.order is None else compressed.order.numpy()
@@ -51,18 +52,18 @@ def _multiply_tile(values: Tensor, compressed: Compressed, turned: Tensor) -> Te
     """Return ``matrix @ turned``; its memory is that of a matrix ``(lines, width)``."""
     (lines, work), width = _lines(compressed), turned.shape[1]
     product = turned.new_empty(lines, width)
-    arguments = (_flat(values), *_places(compressed), _flat(turned))
+    arguments = (flat(values), *places_of(compressed), flat(turned))
     if width == 1:
-        run_kernel(_MODULE, "multiply_one", (lines, 1, work), (*arguments, _flat(product)))
+        run_kernel(_MODULE, "multiply_one", (lines, 1, work), (*arguments, flat(product)))
     else:
-        run_kernel(_MODULE, "multiply", (lines, width, work), (*arguments, width, _flat(product)))
+        run_kernel(_MODULE, "multiply", (lines, width, work), (*arguments, width, flat(product)))
     return product
 
 
 def _sample_tile(target: Tensor, compressed: Compressed, g: Tensor, x: Tensor) -> None:
     """Add ``g @ x.T`` at the places of the weights to ``target``."""
     (lines, work), width = _lines(compressed), x.shape[1]
-    arguments = (_flat(target), *_places(compressed), _flat(g), _flat(x))
+    arguments = (flat(target), *places_of(compressed), flat(g), flat(x))
     if width == 1:
         run_kernel(_MODULE, "sample_one", (lines, 1, work), arguments)
     else:
