@@ -346,3 +346,23 @@ def test_a_closure_is_refused():
     assert isinstance(holder, MaskHolder)
     with pytest.raises(ConfigurationError, match="closure"):
         optimizer.step(lambda: 0.0)
+
+
+@pytest.mark.parametrize("method", ["rigl", "set"])
+def test_sparse_layers_inside_a_spiking_net_are_trained_as_well(method):
+    torch.manual_seed(0)
+    neurons = LIFTorch(10, has_rec=True, w_rec=torch.randn(10, 10) * 0.1)
+    net = convert_model(Sequential(nn.Linear(4, 10), neurons, nn.Linear(10, 3)), nn.Linear, "csr")
+    optimizer = torch.optim.Adam(nn.Module.parameters(net), lr=0.01)
+    x = (torch.rand(3, 15, 4) < 0.5).float()
+    with SparseTraining(net, optimizer, 0.6, method=method, every=1, end=10) as training:
+        start = {name: mask.clone() for name, mask in training.masks.items()}
+        assert list(start) == ["0_Linear.weight", "1_LIFTorch.w_rec", "2_Linear.weight"]
+        for _ in range(5):
+            net.reset_state()
+            optimizer.zero_grad()
+            net(x)[0].square().sum().backward()
+            optimizer.step()
+        for name, mask in training.masks.items():
+            assert int(mask.sum()) == int(start[name].sum())
+            assert not torch.equal(mask, start[name])
