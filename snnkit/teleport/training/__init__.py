@@ -3,12 +3,13 @@
 from .callback import TeleportationCallback
 from .choosing import Choice, choose
 from .controls import pseudo_teleported, same_distribution
+from .element_moves import moves_of
 from .frames import OptimiserFrame, optimiser_frame
 from .generators import angle, cosine, generator_cosines, layer_of, orbit_direction, slopes_along_orbit
 from .laws import Layer, Moments, gradient_growth, moments, weight_growth
 from .look_ahead import loss_after_step
 from .losses import LossFunction, LossOnBatches
-from .moves import GRADIENT, GRADIENT_SIZE, SIZE, SQUARE, STEP, WEIGHT, Law, Move, moves_of
+from .moves import GRADIENT, GRADIENT_SIZE, SIZE, SQUARE, STEP, WEIGHT, Carrier, Law, Move
 from .objectives import (
     GradientNorm,
     HessianTrace,
@@ -32,6 +33,7 @@ __all__ = [
     "SQUARE",
     "STEP",
     "WEIGHT",
+    "Carrier",
     "Choice",
     "Displacement",
     "Found",

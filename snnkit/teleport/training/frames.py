@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from snnkit.teleport.training.moves import GRADIENT, Move
-from snnkit.teleport.training.state_laws import bring_state_back, carry_state
-from snnkit.utilities.errors import ConfigurationError
+from snnkit.teleport.training.element_moves import carrier_from_plain
+from snnkit.teleport.training.moves import GRADIENT, Carrier, Move
+from snnkit.utilities.errors import ConfigurationError, FileFormatError
 
 __all__ = ["OptimiserFrame", "check_precision", "existing_frame", "optimiser_frame"]
 
@@ -36,7 +36,7 @@ def existing_frame(optimiser: Optimizer) -> "OptimiserFrame | None":
     return _FRAMES.get(optimiser)
 
 
-def check_precision(moves: Mapping[Tensor, Move]) -> None:
+def check_precision(moves: Mapping[Tensor, Carrier]) -> None:
     """Raise ConfigurationError if bits would be worn away by going back and forth in every step.
 
     That is so for parameters of half precision that are not moved by powers of two.
@@ -53,16 +53,16 @@ def check_precision(moves: Mapping[Tensor, Move]) -> None:
 class OptimiserFrame:
     """The coordinates in which an optimiser works, seen from the parameters of today.
 
-    Made by :func:`optimiser_frame`. ``optimiser.state`` is in the optimiser's own coordinates. What
-    ``optimiser.state_dict()`` returns is in those of the parameters: a program that knows nothing of
-    teleportation can go on from it, with unchanged learning rates (a kick). Loaded into an optimiser
-    with a frame it continues as before. A pickle or deep copy of the optimiser object knows no frame.
+    Made by :func:`optimiser_frame`. ``optimiser.state`` is in the optimiser's own coordinates. So is the
+    state in ``optimiser.state_dict()``, which therefore lies apart, under ``teleport_frame``, with the moves:
+    loaded into an optimiser with a frame it goes on to the same bits. A program that knows nothing of frames
+    finds no state and starts a new one (a reset). A pickle or deep copy of the optimiser knows no frame.
     """
 
     def __init__(self, optimiser: Optimizer) -> None:
         # The hooks hold the frame; were the optimiser held as well, neither would ever be freed early.
         self._optimiser = weakref.ref(optimiser)
-        self._moves: dict[Tensor, Move] = {}
+        self._moves: dict[Tensor, Carrier] = {}
         self._away: dict[Tensor, Tensor | None] = {}
         self._handles = [
             optimiser.register_step_pre_hook(self._before_step),
@@ -71,11 +71,11 @@ class OptimiserFrame:
             optimiser.register_load_state_dict_pre_hook(self._from_file),
         ]
 
-    def move_of(self, parameter: Tensor) -> Move:
+    def move_of(self, parameter: Tensor) -> Carrier:
         """Return the move from the optimiser's coordinates of a parameter to today's."""
         return self._moves.get(parameter, Move())
 
-    def follow(self, moves: Mapping[Tensor, Move]) -> None:
+    def follow(self, moves: Mapping[Tensor, Carrier]) -> None:
         """Take note that parameters were moved; the optimiser keeps its coordinates.
 
         Raises:
@@ -94,7 +94,7 @@ class OptimiserFrame:
         twins = dict(zip(_parameters(self._of()), _parameters(twin), strict=True))
         optimiser_frame(twin).follow({twins[parameter]: move for parameter, move in self._moves.items()})
 
-    def release(self) -> dict[Tensor, Move]:
+    def release(self) -> dict[Tensor, Carrier]:
         """Take the frame off and return its moves: from now on the optimiser works on today's parameters."""
         for handle in self._handles:
             handle.remove()
@@ -131,14 +131,14 @@ class OptimiserFrame:
 
     @torch.no_grad()
     def _back(self, everything: bool) -> None:
+        if any(p.grad is not None and p.grad.is_sparse for p in self._moves):
+            raise ConfigurationError(
+                "A teleported parameter has a sparse gradient; make its embedding with sparse=False."
+            )
         for parameter, move in self._moves.items():
             gradient = parameter.grad
             if gradient is None and not everything:
                 continue
-            if gradient is not None and gradient.is_sparse:
-                raise ConfigurationError(
-                    "A teleported parameter has a sparse gradient; make its embedding with sparse=False."
-                )
             self._away[parameter] = gradient
             parameter.copy_(move.brought_back(parameter))
             if gradient is not None:
@@ -156,34 +156,20 @@ class OptimiserFrame:
     def _to_file(self, optimiser: Optimizer, content: dict[str, Any]) -> dict[str, Any]:
         if not self._moves:
             return content
-        moves = {i: self._moves[p] for i, p in enumerate(_parameters(optimiser)) if p in self._moves}
-        state = {
-            key: carry_state(optimiser, kept, moves[key]) if key in moves else kept
-            for key, kept in content["state"].items()
-        }
-        frame = {
-            index: {"factor": move.factor, "permutations": dict(move.permutations)}
-            for index, move in moves.items()
-        }
-        return {**content, "state": state, _KEY: frame}
+        places = enumerate(_parameters(optimiser))
+        moves = {place: self._moves[p].to_plain() for place, p in places if p in self._moves}
+        return {**content, "state": {}, _KEY: {"moves": moves, "state": content["state"]}}
 
     def _from_file(self, optimiser: Optimizer, content: dict[str, Any]) -> dict[str, Any]:
-        parameters = _parameters(optimiser)
-        saved = {index: Move(**move) for index, move in content.get(_KEY, {}).items()}
-        for index, move in saved.items():
-            move.check(parameters[index].shape, f"parameter {index} of the loaded optimiser")
-        self._moves = {
-            parameters[index]: Move(
-                move.factor.to(parameters[index].device),
-                {a: order.to(parameters[index].device) for a, order in move.permutations.items()},
-            )
-            for index, move in saved.items()
-        }
-        state = {
-            key: bring_state_back(optimiser, kept, saved[key]) if key in saved else kept
-            for key, kept in content["state"].items()
-        }
-        return {key: value for key, value in {**content, "state": state}.items() if key != _KEY}
+        frame = content.get(_KEY, {"moves": {}, "state": content["state"]})
+        parameters, moves = _parameters(optimiser), {}
+        for place, plain in frame["moves"].items():
+            if not 0 <= place < len(parameters):
+                raise FileFormatError(f"The loaded frame moves parameter {place} of {len(parameters)}.")
+            moves[parameters[place]] = carrier_from_plain(plain)
+            moves[parameters[place]].check(parameters[place].shape, f"parameter {place} of the optimiser")
+        self._moves = moves
+        return {**{key: value for key, value in content.items() if key != _KEY}, "state": frame["state"]}
 
     def _of(self) -> Optimizer:
         optimiser = self._optimiser()

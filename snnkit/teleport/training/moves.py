@@ -4,18 +4,30 @@ A parameter moves to ``p' = c * P(p)``: its axes are permuted, then every entry 
 as it is, so the gradient moves the other way, ``g' = P(g) / c``, and whatever an optimiser collects moves
 with a power of the factor: averages of gradients with ``c^-1``, of their squares with ``c^-2``."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from snnkit.teleport.changes import Change
-from snnkit.teleport.element import Element
 from snnkit.utilities.errors import ParameterError, ShapeError
 
-__all__ = ["GRADIENT", "GRADIENT_SIZE", "SIZE", "SQUARE", "STEP", "WEIGHT", "Law", "Move", "moves_of"]
+__all__ = [
+    "GRADIENT",
+    "GRADIENT_SIZE",
+    "SIZE",
+    "SQUARE",
+    "STEP",
+    "WEIGHT",
+    "Carrier",
+    "Chain",
+    "Law",
+    "Move",
+    "permuted",
+]
 
 
 @dataclass(frozen=True)
@@ -40,8 +52,89 @@ SIZE = Law(0, False)
 """Sizes of steps: learning rates of single entries, which stay with their entry."""
 
 
+class Carrier(ABC):
+    """A linear map of one parameter, and of what an optimiser keeps about it."""
+
+    @abstractmethod
+    def carried(self, value: Tensor, law: Law = WEIGHT) -> Tensor:
+        """Return where ``value``, a tensor of the parameter's shape that obeys ``law``, comes to be."""
+
+    @abstractmethod
+    def brought_back(self, value: Tensor, law: Law = WEIGHT) -> Tensor:
+        """Undo :meth:`carried`."""
+
+    @abstractmethod
+    def inverse(self) -> "Carrier":
+        """Return the carrier that undoes this one."""
+
+    @property
+    @abstractmethod
+    def is_identity(self) -> bool:
+        """Whether nothing moves."""
+
+    @property
+    def is_power_of_two(self) -> bool:
+        """Whether all factors are powers of two, so that moves lose no bit."""
+        return False
+
+    @abstractmethod
+    def check(self, shape: torch.Size, name: str) -> None:
+        """Raise ShapeError if this is nothing for a tensor of ``shape``."""
+
+    @abstractmethod
+    def to_plain(self) -> dict[str, Any]:
+        """Return dictionaries of numbers, texts and tensors for a file."""
+
+    def then(self, later: "Carrier") -> "Carrier":
+        """Return this one followed by another."""
+        links = list(_links(self))
+        for link in _links(later):
+            if links and type(links[-1]) is type(link):
+                links[-1] = links[-1].then(link)
+            else:
+                links.append(link)
+        return links[0] if len(links) == 1 else Chain(tuple(links))
+
+
 @dataclass(frozen=True, eq=False)
-class Move:
+class Chain(Carrier):
+    """Carriers, one after the other."""
+
+    links: tuple[Carrier, ...]
+
+    def carried(self, value: Tensor, law: Law = WEIGHT) -> Tensor:
+        """Carry through all links."""
+        for link in self.links:
+            value = link.carried(value, law)
+        return value
+
+    def brought_back(self, value: Tensor, law: Law = WEIGHT) -> Tensor:
+        """Bring back through all links, the last first."""
+        for link in reversed(self.links):
+            value = link.brought_back(value, law)
+        return value
+
+    def inverse(self) -> Carrier:
+        """Return the inverses in the opposite order."""
+        return Chain(tuple(link.inverse() for link in reversed(self.links)))
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether no link moves anything."""
+        return all(link.is_identity for link in self.links)
+
+    def check(self, shape: torch.Size, name: str) -> None:
+        """Check every link."""
+        for link in self.links:
+            link.check(shape, name)
+
+    def to_plain(self) -> dict[str, Any]:
+        """Return the links in their order."""
+        return {"chain": [link.to_plain() for link in self.links]}
+
+
+@dataclass(frozen=True, eq=False)
+class Move(Carrier):
     """The move of one tensor: ``new = factor * old``, of which the axes were permuted before.
 
     Args:
@@ -66,7 +159,7 @@ class Move:
 
     def carried(self, value: Tensor, law: Law = WEIGHT) -> Tensor:
         """Return where ``value``, a tensor of the parameter's shape that obeys ``law``, comes to be."""
-        moved = _permuted(value, self.permutations)
+        moved = permuted(value, self.permutations)
         if law.power == 0 and not law.signed:
             return moved
         factor = self.factor.to(value)
@@ -78,19 +171,21 @@ class Move:
         if law.power or law.signed:
             factor = self.factor.to(value)
             value = value / _power(factor, law) if law.power >= 0 else value * _power(factor, _opposite(law))
-        return _permuted(value, _inverse_orders(self.permutations))
+        return permuted(value, _inverse_orders(self.permutations))
 
-    def then(self, later: "Move") -> "Move":
-        """Return this move followed by another."""
+    def then(self, later: Carrier) -> Carrier:
+        """Return this move followed by another, as one."""
+        if not isinstance(later, Move):
+            return self if later.is_identity else later if self.is_identity else super().then(later)
         orders = dict(self.permutations)
         for axis, order in later.permutations.items():
             orders[axis] = orders[axis][order] if axis in orders else order
-        return Move(later.factor * _permuted(self.factor, later.permutations), orders)
+        return Move(later.factor * permuted(self.factor, later.permutations), orders)
 
     def inverse(self) -> "Move":
         """Return the move that undoes this one."""
         orders = _inverse_orders(self.permutations)
-        return Move(_permuted(1.0 / self.factor, orders), orders)
+        return Move(permuted(1.0 / self.factor, orders), orders)
 
     @property
     def is_identity(self) -> bool:
@@ -117,26 +212,16 @@ class Move:
                 + " Teleport the model that this optimiser trains."
             )
 
+    def to_plain(self) -> dict[str, Any]:
+        """Return the factor and the permutations."""
+        return {"factor": self.factor, "permutations": dict(self.permutations)}
+
     def _orders(self) -> list[Tensor]:
         return list(self.permutations.values())
 
 
-def moves_of(model: nn.Module, element: Element) -> dict[Tensor, Move]:
-    """Return the moves of a model's parameters, for those that an element moves."""
-    # Our own modules answer `parameters()` with a tree; torch's method is meant here.
-    named = dict(nn.Module.named_parameters(model, remove_duplicate=False))
-    return {
-        named[name]: move_of_change(change, named[name].ndim)
-        for name, change in element.changes().items()
-        if name in named
-    }
-
-
-def move_of_change(change: Change, dimensions: int) -> Move:
-    """Return a change, which multiplies first and permutes then, in the order of moves."""
-    missing = dimensions - change.factor.ndim if change.factor.ndim else 0
-    factor = change.factor.reshape((1,) * missing + tuple(change.factor.shape))
-    return Move(_permuted(factor, change.order), dict(change.order))
+def _links(carrier: Carrier) -> tuple[Carrier, ...]:
+    return carrier.links if isinstance(carrier, Chain) else () if carrier.is_identity else (carrier,)
 
 
 def _power(factor: Tensor, law: Law) -> Tensor:
@@ -155,7 +240,7 @@ def _inverse_orders(orders: Mapping[int, Tensor]) -> dict[int, Tensor]:
     return {axis: torch.argsort(order) for axis, order in orders.items()}
 
 
-def _permuted(value: Tensor, orders: Mapping[int, Tensor]) -> Tensor:
+def permuted(value: Tensor, orders: Mapping[int, Tensor]) -> Tensor:
     """Reorder the axes of a tensor; those of size one, along which a factor broadcasts, have no order."""
     for axis, order in orders.items():
         if axis < value.ndim and value.shape[axis] > 1:

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from snnkit.teleport.training.moves import GRADIENT, GRADIENT_SIZE, SIZE, SQUARE, STEP, WEIGHT, Law, Move
+from snnkit.teleport.training.moves import GRADIENT, GRADIENT_SIZE, SIZE, SQUARE, STEP, WEIGHT, Carrier, Law
 from snnkit.utilities.errors import ConfigurationError
 
-__all__ = ["bring_state_back", "carry_state", "register_state_laws"]
+__all__ = ["carry_state", "register_state_laws"]
 
 _ADAM = {"exp_avg": GRADIENT, "exp_avg_sq": SQUARE, "max_exp_avg_sq": SQUARE}
 _LAWS: dict[type[Optimizer], dict[str, Law]] = {
@@ -38,7 +38,7 @@ def register_state_laws(optimiser: type[Optimizer], laws: Mapping[str, Law]) -> 
     _LAWS[optimiser] = dict(laws)
 
 
-def carry_state(optimiser: Optimizer, state: Mapping[str, Any], move: Move) -> dict[str, Any]:
+def carry_state(optimiser: Optimizer, state: Mapping[str, Any], move: Carrier) -> dict[str, Any]:
     """Return the state of one parameter after its move.
 
     Raises:
@@ -46,12 +46,6 @@ def carry_state(optimiser: Optimizer, state: Mapping[str, Any], move: Move) -> d
     """
     laws = _laws_of(optimiser, state)
     return {key: move.carried(v, laws[key]) if key in laws else v for key, v in state.items()}
-
-
-def bring_state_back(optimiser: Optimizer, state: Mapping[str, Any], move: Move) -> dict[str, Any]:
-    """Undo :func:`carry_state`."""
-    laws = _laws_of(optimiser, state)
-    return {key: move.brought_back(v, laws[key]) if key in laws else v for key, v in state.items()}
 
 
 def _laws_of(optimiser: Optimizer, state: Mapping[str, Any]) -> dict[str, Law]:

@@ -9,8 +9,9 @@ from torch.optim import Optimizer
 
 from snnkit.teleport.element import Element
 from snnkit.teleport.teleportation import teleport
+from snnkit.teleport.training.element_moves import moves_of
 from snnkit.teleport.training.frames import check_precision, existing_frame, optimiser_frame
-from snnkit.teleport.training.moves import GRADIENT, Move, moves_of
+from snnkit.teleport.training.moves import GRADIENT, Carrier, Move
 from snnkit.teleport.training.state_laws import carry_state
 from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 
@@ -59,7 +60,7 @@ def transport(
     """Let optimisers follow a teleportation of the parameters that they train.
 
     Call it after the parameters have been moved in place, between two steps. Gradients that the parameters
-    hold at this time move as well.
+    hold at this time move as well; a reset drops them.
 
     ``transparent`` is exact for every optimiser and every coupled or decoupled weight decay: teleporting and
     training commute to rounding. Only what is done to gradients in between, in today's coordinates, does not
@@ -72,7 +73,8 @@ def transport(
         mode: See :data:`Transport`.
 
     Raises:
-        ConfigurationError: the mode is unknown; a kick finds state of which nobody said how it moves.
+        ConfigurationError: the mode is unknown; a kick finds state of which nobody said how it moves, or
+            which matrices cannot turn; matrices need parameters to keep a form, and these are trained.
     """
     for step in _prepared(optimisers, model, element, mode):
         step()
@@ -84,22 +86,25 @@ def _prepared(
     """Return what is to be done, none of which can fail."""
     if mode not in get_args(Transport):
         raise ConfigurationError(unknown_key_message("mode of transport", mode, get_args(Transport)))
+    several = [optimisers] if isinstance(optimisers, Optimizer) else list(optimisers)
+    if mode == "reset":
+        return [lambda: forget_states(several), lambda: _drop_gradients(model)]
     moves = moves_of(model, element)
     steps: list[Callable[[], Any]] = []
-    for optimiser in [optimisers] if isinstance(optimisers, Optimizer) else optimisers:
+    for optimiser in several:
         trained = [p for group in optimiser.param_groups for p in group["params"]]
         own = {p: moves[p] for p in trained if p in moves}
         steps.append(_PREPARE[mode](optimiser, own))
     return [*steps, lambda: _carry_gradients(moves)]
 
 
-def _transparently(optimiser: Optimizer, moves: Mapping[Tensor, Move]) -> Callable[[], Any]:
+def _transparently(optimiser: Optimizer, moves: Mapping[Tensor, Carrier]) -> Callable[[], Any]:
     check_precision(moves)
     return lambda: optimiser_frame(optimiser).follow(moves)
 
 
 @torch.no_grad()
-def _kicked(optimiser: Optimizer, moves: Mapping[Tensor, Move]) -> Callable[[], Any]:
+def _kicked(optimiser: Optimizer, moves: Mapping[Tensor, Carrier]) -> Callable[[], Any]:
     frame, carried = existing_frame(optimiser), {}
     for parameter, move in moves.items():
         if not optimiser.state.get(parameter):
@@ -111,14 +116,15 @@ def _kicked(optimiser: Optimizer, moves: Mapping[Tensor, Move]) -> Callable[[], 
     return lambda: optimiser.state.update(carried)
 
 
-def _reset(optimiser: Optimizer, moves: Mapping[Tensor, Move]) -> Callable[[], Any]:
-    return lambda: forget_states([optimiser])
+_PREPARE = {"transparent": _transparently, "kick": _kicked}
 
 
-_PREPARE = {"transparent": _transparently, "kick": _kicked, "reset": _reset}
-
-
-def _carry_gradients(moves: Mapping[Tensor, Move]) -> None:
+def _carry_gradients(moves: Mapping[Tensor, Carrier]) -> None:
     for parameter, move in moves.items():
         if parameter.grad is not None:
             parameter.grad = move.carried(parameter.grad, GRADIENT)
+
+
+def _drop_gradients(model: nn.Module) -> None:
+    for parameter in nn.Module.parameters(model):
+        parameter.grad = None
