@@ -1,5 +1,6 @@
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -12,13 +13,16 @@ from snnkit.sparse import convert
 from snnkit.sparse.pruning import (
     apply_masks,
     from_torch_prune,
+    load_masks,
     masks_from_transforms,
     masks_of,
     prune_masks,
+    save_masks,
     to_torch_prune,
     torch_prune_masks,
 )
-from snnkit.utilities.errors import ConfigurationError
+from snnkit.utilities.errors import ConfigurationError, FileFormatError
+from snnkit.utilities.files import write_arrays
 
 
 def model():
@@ -107,3 +111,31 @@ def test_masks_of_transforms_are_read_and_held_by_them():
     held = tt.make_param_T_network(net, tt.make_param_T_config(net, tt.FixedMask(), "weights"))
     again = masks_from_transforms(tt.transform_state(held))
     assert all(torch.equal(mask, masks[name]) for name, mask in again.items())
+
+
+def test_masks_come_back_from_their_file(tmp_path):
+    masks = {**prune_masks(model(), 0.7), "odd": torch.tensor([[True, False, True]])}
+    path = save_masks(tmp_path / "masks.safetensors", masks)
+    found = load_masks(path)
+    assert set(found) == set(masks)
+    assert all(torch.equal(found[name], mask) for name, mask in masks.items())
+    assert path.read_bytes() == save_masks(tmp_path / "again.safetensors", found).read_bytes()
+
+
+def test_damaged_files_of_masks_and_other_files_are_refused(tmp_path):
+    about = {"kind": "snnkit masks", "version": "1", "shapes": '{"a": [3, 3]}'}
+    bits = {"a": np.zeros(2, np.uint8)}
+    cases = [
+        (bits, {"kind": "spikes"}, "holds no masks"),
+        (bits, {**about, "version": "2"}, "version 2"),
+        ({"a": np.zeros(3, np.uint8)}, about, "damaged"),
+        ({"b": np.zeros(2, np.uint8)}, about, "damaged"),
+        (bits, {**about, "shapes": "[]"}, "damaged"),
+        (bits, {**about, "shapes": "{"}, "damaged"),
+    ]
+    for arrays, metadata, message in cases:
+        write_arrays(tmp_path / "file", arrays, metadata)
+        with pytest.raises(FileFormatError, match=message):
+            load_masks(tmp_path / "file")
+    with pytest.raises(ConfigurationError, match=r"those of a are not"):
+        save_masks(tmp_path / "file", {"a": torch.zeros(2)})

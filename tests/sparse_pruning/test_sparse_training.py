@@ -13,6 +13,7 @@ from snnkit.sparse import SparsityError, convert, convert_model
 from snnkit.sparse.pruning import (
     GradualPruning,
     MaskHolder,
+    Movement,
     SparseTraining,
     apply_masks,
     hold_masks,
@@ -126,6 +127,17 @@ def test_gradual_pruning_of_a_sparse_model_starts_from_what_it_has():
         assert pruning.reached.kept == 192 - round((0.5 + 0.4 * (1 - 0.75**3)) * 192)
         steps(model, optimizer, 4)
         assert pruning.reached.kept == 192 - round(0.9 * 192)
+
+
+def test_gradual_pruning_goes_by_movement():
+    model = network()
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.01)
+    movement = Movement(model, optimizer)
+    with GradualPruning(model, optimizer, 0.7, end=8, criterion=movement) as pruning:
+        steps(model, optimizer, 10)
+        assert pruning.reached.kept == 192 - round(0.7 * 192)
+        by_size = prune_masks(network(), 0.7)
+        assert not torch.equal(by_size["0.weight"], pruning.masks["0.weight"])
 
 
 @given(st.integers(0, 1000), st.integers(1, 40), st.floats(0, 1), st.floats(0.01, 1))

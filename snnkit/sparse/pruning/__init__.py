@@ -21,6 +21,7 @@ from .dynamic import SparseTraining, rewired
 from .gradual import GradualPruning
 from .holding import MaskHolder, hold_masks
 from .interchange import from_torch_prune, masks_from_transforms, to_torch_prune, torch_prune_masks
+from .mask_files import load_masks, save_masks
 from .masks import (
     Masks,
     Sparsity,
@@ -92,6 +93,7 @@ __all__ = [
     "grasp_score",
     "hold_masks",
     "kept_total",
+    "load_masks",
     "magnitude_score",
     "masks_from_transforms",
     "masks_of",
@@ -105,6 +107,7 @@ __all__ = [
     "random_score",
     "rewired",
     "row_mask",
+    "save_masks",
     "snip_score",
     "sparsity_of",
     "synflow_score",
