@@ -54,6 +54,7 @@ def _neurons(rng: np.random.Generator, size: int, synapses: int, chip: str, hidd
         bias=torch.tensor(rng.uniform(-0.1, 0.2, size) * (has_bias and rng.random() < 0.5)),
         spike_generation_fn=(StepPWL, PeriodicExponential)[rng.integers(2)],
         learning_window=float(rng.uniform(0.2, 1.0)),
+        relative_window=bool(size % 2),
         **({"has_rec": True, "w_rec": _weights(rng, size, size * synapses)} if recurrent else {}),
     )
 

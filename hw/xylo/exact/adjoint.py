@@ -154,12 +154,13 @@ def _population(work: _Work, group: Group, constants: bool, leaks: bool) -> None
     d_beta: np.ndarray = np.zeros((group.synapses, work.batch, group.size) if leaks else (0, 0, 0), kind)
     beta: np.ndarray = (1 - np.exp2(-work.dashes(group).astype(np.float64))).astype(kind)
     recurrent = _own_weights(work, group)
+    thresholds = work.constants(group, "threshold")
     chip, name = work.core.chip, "_out" if group.is_output else ""
     recorded = work.course.recorded
     isyn = recorded[f"Isyn{name}"]
     arguments: tuple[Any, ...] = (
         np.exp2(-work.constants(group, "dash_mem")).astype(kind), beta, work.constants(group, "bias"),
-        work.constants(group, "threshold"), (group.window * work.scale(group)).astype(kind),
+        thresholds, (group.window * (thresholds if group.relative else work.scale(group))).astype(kind),
         _ends(work.dashes(group)).astype(kind),
         np.empty((0, 0, 0), kind) if recurrent is None else recurrent.permute(2, 0, 1).contiguous().numpy(),
         chip.core_version, group.periodic,

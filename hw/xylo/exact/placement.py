@@ -95,6 +95,7 @@ class Group:
         copied: populations whose events aliases copy onto these neurons.
         periodic: whether the surrogate is PeriodicExponential, else StepPWL.
         window: width of the surrogate in float units.
+        relative: whether the window is in units of the threshold instead.
     """
 
     index: int
@@ -109,6 +110,7 @@ class Group:
     copied: tuple[int, ...]
     periodic: bool
     window: float
+    relative: bool
 
     @property
     def size(self) -> int:

@@ -68,6 +68,7 @@ def find_placement(net: nn.Module, chip: Chip) -> Placement:
             copied=copied,
             periodic=_is_periodic(node),
             window=float(torch.as_tensor(node.module.learning_window)),
+            relative=bool(getattr(node.module, "relative_window", False)),
         )
     return Placement(groups, tuple(_blocks(circuit, groups, probe)))
 

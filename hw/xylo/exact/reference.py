@@ -178,8 +178,8 @@ class _Layer:
         for group in self.groups:
             here = group.place
             surrogate = PeriodicExponential if group.periodic else StepPWL
-            window = group.window * scale[here]
             threshold = self.threshold.detach()[here]
+            window = group.window * (threshold if group.relative else scale[here])
             slopes[:, here] = surrogate.slope(potential[:, here], threshold, window, cap)
         return slopes
 
