@@ -5,10 +5,10 @@
 Everything runs in this process in float32 and takes turns; what counts is the median. With one thread the
 process's CPU time is taken, with several the wall clock. Ratios above 1 say that the sparse layer is faster.
 
-Training is a forward and a backward pass with the gradients of weights, bias and inputs. ``masked`` multiplies
-a dense weight by its mask; ``written out`` makes a dense weight of a COO tensor at every call, as
-ActuallySparse does; ``torch CSR`` is torch's own sparse product with its own gradients. The input of ``events``
-is zero but for 5 % ones.
+Training is a forward and a backward pass with the gradients of weights, bias and inputs. ``masked``
+multiplies a dense weight by its mask; ``written out`` makes a dense weight of a COO tensor at every call, as
+ActuallySparse does; ``torch CSR`` is torch's own sparse product with its own gradients. The input of
+``events`` is zero but for 5 % ones.
 """
 
 import argparse

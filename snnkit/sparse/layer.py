@@ -1,7 +1,7 @@
 """A linear layer that is sparse in memory and in arithmetic, and is trained as it is."""
 
 import math
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -13,19 +13,16 @@ from snnkit.sparse.errors import SparsityError
 from snnkit.sparse.event_products import event_product
 from snnkit.sparse.initial import random_weights
 from snnkit.sparse.products import product
-from snnkit.sparse.restructure import StructureChange, checked_share, matches, move_values, restructured
-from snnkit.sparse.structure import Compressed, Generation, Pattern, transposed
+from snnkit.sparse.restructure import StructureChange, checked_share, restructured
+from snnkit.sparse.weight import SparseWeight
 from snnkit.utilities.errors import ShapeError, unknown_key_message
 
 __all__ = ["MODES", "SparseLayer"]
 
 MODES = ("sparse", "dense", "events", "auto")
 
-_STORED = ("crow_indices", "col_indices", "ccol_indices", "row_indices")
-_TURNED = ("turned_pointers", "turned_indices", "turned_order")
 
-
-class SparseLayer(nn.Module):
+class SparseLayer(SparseWeight):
     """``y = x @ weight.T + bias`` with a weight that has few numbers: only those are stored and multiplied.
 
     The numbers are one dense parameter, :attr:`values`, which every optimiser takes. A forward pass
@@ -58,9 +55,6 @@ class SparseLayer(nn.Module):
         SparsityError: an argument is outside its range, or the format does not fit the shape.
     """
 
-    values: nn.Parameter
-    bias: nn.Parameter | None
-
     def __init__(  # noqa: PLR0917 - the order its users know
         self,
         in_features: int,
@@ -83,7 +77,9 @@ class SparseLayer(nn.Module):
                 f"SparseLayer: csr_mode=True contradicts format={format!r}; give one of the two."
             )
         kind = format or ("csr" if csr_mode else "coo")
-        self._prepare((out_features, in_features), kind, block, mode, k)
+        self._prepare((out_features, in_features), kind, block)
+        self.mode = mode
+        self.set_k(k)
         places = random_weights(self.shape, self.block, density, generator)
         bound = 1 / math.sqrt(max(1.0, len(places) / out_features))
 
@@ -95,24 +91,6 @@ class SparseLayer(nn.Module):
         self.bias = uniform(out_features) if bias else None
         self._place(places.to(self.values.device))
         self.train(train_mode)
-
-    def _prepare(
-        self, shape: tuple[int, int], kind: str, block: tuple[int, int], mode: str, k: float
-    ) -> None:
-        """Set everything but the weights."""
-        super().__init__()
-        for name, size in zip(("out_features", "in_features"), shape, strict=True):
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-                raise SparsityError(f"SparseLayer: {name} must be a whole number from 1 on, not {size!r}.")
-        self.out_features, self.in_features = shape
-        self.block = (int(block[0]), int(block[1])) if kind == "bsr" else (1, 1)
-        formats.checked_format(kind, shape, self.block)
-        self.format = kind
-        self.mode = mode
-        self._generation = Generation()
-        self.set_k(k)
-        self.register_parameter("values", None)
-        self.register_parameter("bias", None)
 
     @classmethod
     def from_weights(
@@ -140,32 +118,14 @@ class SparseLayer(nn.Module):
             k: see :class:`SparseLayer`.
         """
         layer = cls.__new__(cls)
-        layer._prepare(shape, format, block, mode, k)
+        layer._prepare(shape, format, block)
+        layer.mode = mode
+        layer.set_k(k)
         layer.values = nn.Parameter(numbers.detach()[layer._place(places)].clone())
         layer.bias = None if bias is None else nn.Parameter(bias.detach().clone())
         return layer
 
-    # --- What the layer is ---------------------------------------------------------------------------
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Shape of the weight, ``(out_features, in_features)``."""
-        return self.out_features, self.in_features
-
-    @property
-    def nnz(self) -> int:
-        """Weights that are stored."""
-        return self.values.numel()
-
-    @property
-    def density(self) -> float:
-        """Share of the weights of a dense layer that this one stores."""
-        return self.nnz / (self.out_features * self.in_features)
-
-    @property
-    def sparsity(self) -> float:
-        """Share of the weights of a dense layer that this one lacks."""
-        return 1 - self.density
+    # --- What its users know ------------------------------------------------------------------------
 
     @property
     def mode(self) -> str:
@@ -192,33 +152,6 @@ class SparseLayer(nn.Module):
     def train_mode(self) -> bool:
         """Whether the layer is in training mode: ``training``, as the constructor calls it."""
         return self.training
-
-    def coordinates(self) -> tuple[Tensor, Tensor]:
-        """Return row and column of each weight, int64 ``(nnz,)``, in the order of :attr:`values`."""
-        return formats.coordinates(self.format, self._stored(), self.block)
-
-    def flat_indices(self) -> Tensor:
-        """Return ``row * in_features + column`` of each weight, in the order of :attr:`values`."""
-        rows, columns = self.coordinates()
-        return rows * self.in_features + columns
-
-    def mask(self) -> Tensor:
-        """Return where there are weights, bool ``(out_features, in_features)``."""
-        mask = torch.zeros(self.out_features * self.in_features, dtype=torch.bool, device=self.values.device)
-        return mask.index_fill_(0, self.flat_indices(), True).view(self.shape)
-
-    def dense_weight(self) -> Tensor:
-        """Return the weight as a dense matrix, which can be differentiated with respect to :attr:`values`."""
-        return self._written_out(self.values)
-
-    def _written_out(self, values: Tensor) -> Tensor:
-        flat = values.new_zeros(self.out_features * self.in_features)
-        return flat.index_put((self.flat_indices(),), values).view(self.shape)
-
-    @property
-    def weight(self) -> Tensor:
-        """The weight as a sparse tensor of torch in the layer's format, differentiable in :attr:`values`."""
-        return state.sparse_tensor(self.format, self._stored(), self.values, self.shape, self.block)
 
     def extra_repr(self) -> str:
         """Return the layer's line in a printed model."""
@@ -398,86 +331,3 @@ class SparseLayer(nn.Module):
     def switch_to_COO(self) -> None:  # noqa: N802
         """Store the weights in the format ``coo``."""
         self.switch_to("coo")
-
-    # --- Structure -----------------------------------------------------------------------------------
-
-    def _restructure(self, places: Tensor, optimizer: Optimizer | None) -> StructureChange:
-        """Store weights at these flat places; everything has been checked."""
-        before = self.flat_indices()
-        ordered = places[self._place(places)]
-        source = matches(ordered, before)
-        move_values(self.values, source, optimizer)
-        kept = int((source >= 0).sum())
-        return StructureChange(kept, len(before) - kept, len(ordered) - kept)
-
-    def _checked_places(self, places: Tensor) -> Tensor:
-        """Return the places; for blocks, after having seen that each is whole."""
-        if self.format == "bsr":
-            state.check_blocks(places, self.shape, self.block)
-        return places
-
-    def _stored(self) -> dict[str, Tensor]:
-        return {name: cast("Tensor", self._buffers[name]) for name in formats.FORMATS[self.format]}
-
-    def _place(self, places: Tensor) -> Tensor:
-        """Put the weights at flat places, and return the order in which the format has them."""
-        rows = torch.div(places, self.in_features, rounding_mode="floor")
-        stored, order = formats.encode(self.format, rows, places % self.in_features, self.shape, self.block)
-        for name in _STORED:
-            self._keep(name, stored.get(name))
-        self._turn(None)
-        self._generation.is_current = False
-        self._generation = Generation()
-        return order
-
-    def _turn(self, turned: Compressed | None) -> None:
-        """Keep the other direction of the weight for the calls to come, or forget it."""
-        kept = (None, None, None) if turned is None else (turned.pointers, turned.indices, turned.order)
-        for name, tensor in zip(_TURNED, kept, strict=True):
-            self._keep(name, tensor)
-
-    def _keep(self, name: str, tensor: Tensor | None) -> None:
-        """Set a buffer, or remove it: torch.export miscounts buffers that are None."""
-        self._buffers.pop(name, None)
-        if tensor is not None:
-            self.register_buffer(name, tensor, persistent=False)
-
-    def _kept_turn(self) -> Compressed | None:
-        pointers, indices, order = (self._buffers.get(name) for name in _TURNED)
-        return None if pointers is None or indices is None else Compressed(pointers, indices, order)
-
-    def _pattern(self, trains_inputs: bool) -> Pattern:
-        """Return the structure as products use it; the other direction is kept where a product needs it."""
-        stored = formats.primary(self.format, self._stored())
-        turned = self._kept_turn()
-        if turned is None and (trains_inputs or self.format == "csc"):
-            lines = self.out_features if self.format == "csc" else self.in_features // self.block[1]
-            turned = transposed(stored, lines)
-            self._turn(turned)
-        return formats.pattern(
-            self.format, stored, turned, self.shape, self.block, generation=self._generation
-        )
-
-    def _restructured_parameter(self) -> nn.Parameter:
-        return self.values
-
-    # --- Files ---------------------------------------------------------------------------------------
-
-    def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        state.save(self, destination, prefix, keep_vars)
-
-    def _load_from_state_dict(  # noqa: PLR0917 - as torch calls it
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        fitting = state.load(self, state_dict, prefix, local_metadata, missing_keys, error_msgs)
-        if fitting is not None:
-            super()._load_from_state_dict(
-                fitting, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-            )

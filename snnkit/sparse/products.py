@@ -66,9 +66,9 @@ def multiply(values: Tensor, compressed: Compressed, x: Tensor) -> Tensor:
         )
     if values.dtype in _HALF_TYPES:
         return multiply(values.float(), compressed, x.float()).to(x.dtype)
-    lines = len(compressed.pointers) - 1
-    if not (len(x) and len(values)):
-        return x.new_zeros(len(x), lines)
+    lines = compressed.lines
+    if not (x.shape[0] and values.shape[0]):
+        return x.new_zeros(x.shape[0], lines)
     if with_kernels(x):
         from snnkit.sparse.kernels import launching
 
@@ -100,25 +100,43 @@ def sample(compressed: Compressed, g: Tensor, x: Tensor) -> Tensor:
     return torch.empty_like(found).index_copy_(0, compressed.order.long(), found)
 
 
+def _takes_blocks(values: Tensor, x: Tensor) -> bool:
+    return with_kernels(x) and x.shape[0] > 0 and values.shape[0] > 0
+
+
 def forward_product(values: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
     """Return ``x @ A(values).T``."""
+    if pattern.blocks is not None and _takes_blocks(values, x):
+        from snnkit.sparse.kernels import block_launching
+
+        return block_launching.multiply(values, pattern, x)
     return multiply(values, pattern.by_rows(), x)
 
 
 def input_gradient(values: Tensor, g: Tensor, pattern: Pattern) -> Tensor:
     """Return ``g @ A(values)``."""
+    if pattern.blocks is not None and _takes_blocks(values, g):
+        from snnkit.sparse.kernels import block_launching
+
+        return block_launching.multiply_transposed(values, pattern, g)
     return multiply(values, pattern.by_columns(), g)
 
 
 def value_gradient(g: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
     """Return ``g.T @ x`` at the weights."""
+    if pattern.blocks is not None and with_kernels(x) and x.shape[0]:
+        from snnkit.sparse.kernels import block_launching
+
+        return block_launching.sample(pattern, g, x)
     return sample(pattern.by_rows(), g, x)
 
 
 def both_gradients(values: Tensor, pattern: Pattern, g: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
     """Return the gradients of inputs and values."""
+    if pattern.blocks is not None:
+        return input_gradient(values, g, pattern), value_gradient(g, x, pattern)
     rows, columns = pattern.by_rows(), pattern.by_columns()
-    if with_kernels(x) and len(x) and len(values):
+    if with_kernels(x) and x.shape[0] and values.shape[0]:
         from snnkit.sparse.kernels import launching
 
         return launching.gradients(values, rows, columns, g, x)

@@ -17,14 +17,14 @@ from snnkit.sparse.restructure import replace_data
 from snnkit.sparse.structure import Compressed, compress, rows_of
 
 if TYPE_CHECKING:
-    from snnkit.sparse.layer import SparseLayer
+    from snnkit.sparse.weight import SparseWeight
 
 __all__ = ["check_blocks", "load", "places_and_numbers", "save", "sparse_tensor", "whole_blocks"]
 
 _KEYS = ("values", "crow_indices", "col_indices")
 
 
-def save(layer: "SparseLayer", destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
+def save(layer: "SparseWeight", destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
     """Write a layer's tensors to a state dict; those whose order is that of the layer are not copied."""
     values: Tensor = layer.values
     stored = layer._stored()
@@ -43,7 +43,7 @@ def save(layer: "SparseLayer", destination: dict[str, Any], prefix: str, keep_va
 
 
 def load(  # noqa: PLR0917 - as torch calls it
-    layer: "SparseLayer",
+    layer: "SparseWeight",
     state_dict: Mapping[str, Any],
     prefix: str,
     metadata: Mapping[str, Any],
@@ -95,7 +95,7 @@ def _of_dense(weight: Tensor) -> dict[str, Tensor]:
     }
 
 
-def _damage(layer: "SparseLayer", values: Tensor, pointers: Tensor, indices: Tensor) -> str | None:
+def _damage(layer: "SparseWeight", values: Tensor, pointers: Tensor, indices: Tensor) -> str | None:
     """Say what is wrong with a structure from a state dict; None if nothing is."""
     rows, width = layer.shape
     if values.dim() != 1 or indices.shape != values.shape or pointers.shape != (rows + 1,):

@@ -5,7 +5,9 @@ number fits.
 """
 
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -36,6 +38,18 @@ class Compressed:
     pointers: Tensor
     indices: Tensor
     order: Tensor | None = None
+
+    @cached_property
+    def lines(self) -> int:
+        """Number of lines."""
+        return self.pointers.shape[0] - 1
+
+    @cached_property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Order (empty if there is none), pointers and indices, in the tensors' own memory on the CPU."""
+        pointers, indices = self.pointers.numpy(), self.indices.numpy()
+        order = np.empty(0, pointers.dtype) if self.order is None else self.order.numpy()
+        return order, pointers, indices
 
     def tensors(self) -> tuple[Tensor, ...]:
         """Return the tensors that are there."""
@@ -76,14 +90,28 @@ class Pattern:
     block: tuple[int, int] = (1, 1)
     generation: Generation = field(default_factory=Generation)
 
+    @property
+    def has_both_directions(self) -> bool:
+        """Whether no product has to work a direction out."""
+        if self.blocks is not None:
+            return self.block_columns is not None
+        return self.rows is not None and self.columns is not None
+
     def by_rows(self) -> Compressed:
         """Return the weights of each output."""
         if self.rows is not None:
             return self.rows
-        if self.blocks is not None:
+        if self.blocks is not None:  # for devices and types without kernels
             return _rows_of_blocks(self.blocks, self.shape, self.block)
         assert self.columns is not None
         return transposed(self.columns, self.shape[0])
+
+    def columns_of_blocks(self) -> Compressed:
+        """Return the blocks of each column of blocks."""
+        assert self.blocks is not None
+        if self.block_columns is not None:
+            return self.block_columns
+        return transposed(self.blocks, self.shape[1] // self.block[1])
 
     def by_columns(self) -> Compressed:
         """Return the weights of each input."""

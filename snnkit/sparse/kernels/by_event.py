@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from snnkit.nn.kernels.launch import run_kernel
-from snnkit.sparse.kernels.launching import flat, places_of
+from snnkit.sparse.kernels.launching import flat
 from snnkit.sparse.structure import Compressed
 
 __all__ = ["multiply_by_event", "sample_by_event"]
@@ -32,7 +32,7 @@ def multiply_by_event(values: Tensor, senders: Compressed, events: Tensor, recei
     """
     rows, size_in = events.shape
     output = events.new_empty(rows, receivers)
-    arrays = (flat(events), flat(values), *places_of(senders), size_in, receivers, flat(output))
+    arrays = (flat(events), flat(values), *senders.arrays, size_in, receivers, flat(output))
     run_kernel(_MODULE, "deliver_events", (rows, 1, max(size_in, receivers)), arrays)
     return output
 
@@ -49,7 +49,7 @@ def sample_by_event(senders: Compressed, events: Tensor, g: Tensor) -> Tensor:
     parts = max(1, min(MOST_PARTS, rows // LEAST_ROWS))
     part_rows = -(-rows // parts)
     totals = torch.zeros(parts, senders.indices.shape[0], dtype=g.dtype)
-    _, pointers, indices = places_of(senders)
+    _, pointers, indices = senders.arrays
     arrays = (flat(events), flat(g), pointers, indices, size_in, size_out, part_rows, flat(totals))
     run_kernel(_MODULE, "sample_events", (parts, part_rows, size_in + size_out), arrays)
     total = totals[0] if parts == 1 else totals.sum(0)

@@ -1,7 +1,7 @@
 """Products of sparse weights with rows that are mostly zero, as events are: other weights are not read.
 
 The matrix ``(K, N)`` is compressed by its senders: line ``m`` has the weights from input ``m``, which go to
-the outputs ``indices[k]``. Events are rows of ``K`` numbers. All arrays but the indices are of one float type,
+the outputs ``indices[k]``. Events are rows of ``K`` numbers. All arrays but the indices have one float type,
 flat and C-contiguous; ``order`` is as in :mod:`snnkit.sparse.kernels.compressed`.
 """
 # ruff: noqa: ANN201, ANN202, PLR0917

@@ -4,7 +4,6 @@ Each row is computed by one thread, whichever it is, and batches go in tiles of 
 depend on the number of threads.
 """
 
-import functools
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor
 from snnkit.nn.kernels.launch import run_kernel
 from snnkit.sparse.structure import Compressed
 
-__all__ = ["TILE", "flat", "gradients", "multiply", "places_of", "sample"]
+__all__ = ["TILE", "flat", "gradients", "multiply", "sample", "tiles"]
 
 TILE = 256
 """Samples of a batch that are transposed and multiplied at once: with more, the inputs leave the cache."""
@@ -21,38 +20,22 @@ TILE = 256
 _MODULE = "snnkit.sparse.kernels.compressed"
 
 
-@functools.cache
-def _nothing(dtype: np.dtype) -> np.ndarray:
-    return np.empty(0, dtype)
-
-
 def flat(tensor: Tensor) -> np.ndarray:
     """Return the numbers of a tensor, in its own memory where they lie in order."""
     return tensor.detach().contiguous().numpy().reshape(-1)
 
 
-def _lines(compressed: Compressed) -> tuple[int, int]:
-    """Return the number of lines, and of weights on one."""
-    lines = compressed.pointers.shape[0] - 1
-    return lines, compressed.indices.shape[0] // max(lines, 1) + 1
-
-
-def places_of(compressed: Compressed) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return order, pointers and indices as arrays of one type; the order may be empty."""
-    pointers, indices = compressed.pointers.numpy(), compressed.indices.numpy()
-    order = _nothing(pointers.dtype) if compressed.order is None else compressed.order.numpy()
-    return order, pointers, indices
-
-
-def _tiles(batch: int) -> Iterator[slice]:
+def tiles(batch: int) -> Iterator[slice]:
+    """Yield slices of a batch, of :data:`TILE` samples each."""
     return (slice(low, min(low + TILE, batch)) for low in range(0, batch, TILE))
 
 
 def _multiply_tile(values: Tensor, compressed: Compressed, turned: Tensor) -> Tensor:
     """Return ``matrix @ turned``; its memory is that of a matrix ``(lines, width)``."""
-    (lines, work), width = _lines(compressed), turned.shape[1]
+    lines, width = compressed.lines, turned.shape[1]
+    work = values.shape[0] // max(lines, 1) + 1
     product = turned.new_empty(lines, width)
-    arguments = (flat(values), *places_of(compressed), flat(turned))
+    arguments = (flat(values), *compressed.arrays, flat(turned))
     if width == 1:
         run_kernel(_MODULE, "multiply_one", (lines, 1, work), (*arguments, flat(product)))
     else:
@@ -62,8 +45,9 @@ def _multiply_tile(values: Tensor, compressed: Compressed, turned: Tensor) -> Te
 
 def _sample_tile(target: Tensor, compressed: Compressed, g: Tensor, x: Tensor) -> None:
     """Add ``g @ x.T`` at the places of the weights to ``target``."""
-    (lines, work), width = _lines(compressed), x.shape[1]
-    arguments = (flat(target), *places_of(compressed), flat(g), flat(x))
+    lines, width = compressed.lines, x.shape[1]
+    work = target.shape[0] // max(lines, 1) + 1
+    arguments = (flat(target), *compressed.arrays, flat(g), flat(x))
     if width == 1:
         run_kernel(_MODULE, "sample_one", (lines, 1, work), arguments)
     else:
@@ -80,8 +64,8 @@ def multiply(values: Tensor, compressed: Compressed, x: Tensor) -> Tensor:
     """
     if x.shape[0] <= TILE:
         return _multiply_tile(values, compressed, x.T.contiguous()).T.contiguous()
-    y = x.new_empty(x.shape[0], compressed.pointers.shape[0] - 1)
-    for part in _tiles(x.shape[0]):
+    y = x.new_empty(x.shape[0], compressed.lines)
+    for part in tiles(x.shape[0]):
         y[part] = _multiply_tile(values, compressed, x[part].T.contiguous()).T
     return y
 
@@ -95,7 +79,7 @@ def sample(compressed: Compressed, g: Tensor, x: Tensor) -> Tensor:
         x: ``(batch, columns)`` of the same type.
     """
     target = x.new_zeros(compressed.indices.shape[0])
-    for part in _tiles(x.shape[0]):
+    for part in tiles(x.shape[0]):
         _sample_tile(target, compressed, g[part].T.contiguous(), x[part].T.contiguous())
     return target
 
@@ -113,7 +97,7 @@ def gradients(
         x: ``(batch, inputs)``.
     """
     d_x, d_values = x.new_empty(x.shape), x.new_zeros(rows.indices.shape[0])
-    for part in _tiles(x.shape[0]):
+    for part in tiles(x.shape[0]):
         turned = g[part].T.contiguous()
         d_x[part] = _multiply_tile(values, columns, turned).T
         _sample_tile(d_values, rows, turned, x[part].T.contiguous())
