@@ -155,11 +155,25 @@ def check(
 
 
 @app.command(rich_help_panel=_STEPS)
-def deploy(run: RunPath = None, as_json: Json = False, debug: Debug = False) -> None:
+def deploy(
+    run: RunPath = None,
+    *,
+    method: Annotated[
+        str | None,
+        typer.Option(
+            "--method",
+            metavar="NAME",
+            help="orbit: search the integers of each neuron of the float net, in another run (--out).",
+        ),
+    ] = None,
+    out: Out = None,
+    as_json: Json = False,
+    debug: Debug = False,
+) -> None:
     """Turn the fine-tuned net into the chip's integer program."""
-    from snnkit.commands.pipeline import step
+    from snnkit.commands.deploy import deploy as command
 
-    raise typer.Exit(step("deploy", run, as_json=as_json))
+    raise typer.Exit(command(run, method, out, as_json=as_json))
 
 
 @app.command(rich_help_panel=_STEPS)

@@ -1,6 +1,6 @@
 """Stages on the chip's side: check, deploy, simulate, validate. All of them are exact integer arithmetic."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -76,17 +76,21 @@ def deploy_run(folder: RunFolder, progress: Progress) -> Deployment:
 def deploy_trained(trained: Trained, folder: RunFolder, progress: Progress) -> Deployment:
     """Make the program of the fine-tuned net and write the specification and what it cost.
 
-    A chip-exact net holds the program already; another is mapped and quantised. State ranges are observed on
-    training recordings; the test split is not touched.
+    A chip-exact net holds the program already; another is mapped and quantised, or its integers are searched
+    (``deploy.method``). That, and observing state ranges, uses training recordings; the test split is not
+    touched.
     """
     prepared = trained.prepared
-    progress.start(f"Deploying to {prepared.chip.title}")
+    searches = prepared.recipe.searches_orbit
+    progress.start(f"Deploying to {prepared.chip.title}", 100 if searches else None)
     deployment = deploy_net(
         trained.tuned_net,
         prepared.chip,
         calibration=prepared.calibration_events(),
         labels=prepared.calibration_labels(),
         readout=prepared.readout.predict,
+        method=prepared.recipe.deploy.method,
+        on_progress=_percent(progress),
     )
     deployment.specification.save(folder.specification)
     write_deployment(folder, deployment, delay=trained.lag, shift_curve=trained.shift_curve)
@@ -96,6 +100,15 @@ def deploy_trained(trained: Trained, folder: RunFolder, progress: Progress) -> D
         f"{', '.join(map(str, report.weight_shifts))}, {report.saturations} saturations in calibration"
     )
     return deployment
+
+
+def _percent(progress: Progress) -> Callable[[str, int, int], None]:
+    """Return what shows a search as hundredths of the part that it is at."""
+
+    def told(what: str, done: int, total: int) -> None:
+        progress.advance(round(100 * done / total), f"{what} {done}/{total}")
+
+    return told
 
 
 def load_program(folder: RunFolder) -> tuple[Specification, Mapping[str, Any]]:

@@ -56,6 +56,7 @@ def write_deployment(
         "shift_curve": [asdict(point) for point in report.shift_curve] or [dict(p) for p in shift_curve],
         "resources": [asdict(resource) for resource in report.resources],
         "notes": list(report.notes),
+        "orbit": None if report.orbit is None else report.orbit.to_json(),
     }
     write_json(folder.deployment, table)
 

@@ -5,6 +5,7 @@ simulator on training recordings; they are kept beside the weights, so that a ru
 choosing again.
 """
 
+import copy
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -182,8 +183,13 @@ def _saved_plan(saved: Checkpoint, trained: TrainedFloat) -> ScalePlan:
 
 
 def _chip_net(trained: TrainedFloat, plan: ScalePlan) -> nn.Module:
-    """A copy of the float net that computes with the chip's integers, as the recipe's method has it."""
+    """A copy of the float net that computes with the chip's integers, as the recipe's method has it.
+
+    Where deployment searches them, the float net's own values are what the program is made of.
+    """
     prepared = trained.prepared
+    if prepared.recipe.searches_orbit:
+        return copy.deepcopy(trained.net)
     if prepared.recipe.finetuning.stage == "chip_exact":
         from snnkit.hw.xylo import chip_exact
 
@@ -199,7 +205,7 @@ def _observe_states(net: nn.Module, prepared: Prepared) -> None:
 
     A chip-exact net saw the chip's limits while it learned.
     """
-    if prepared.recipe.finetuning.stage == "qat":
+    if prepared.recipe.finetuning.stage == "qat" and not prepared.recipe.searches_orbit:
         from snnkit.transforms.chip import recalibrate
 
         recalibrate(net, prepared.calibration_events().float())

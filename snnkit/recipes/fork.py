@@ -16,6 +16,7 @@ from snnkit.utilities.files import write_bytes
 __all__ = ["adopt_net", "fork_run"]
 
 _KEEP_THE_NET = ("chip", "network.weight_bits")
+_STAGES = ("finetuning.", "deploy.")
 
 
 def fork_run(source: RunFolder, out: RunFolder | None, overrides: Mapping[str, Any]) -> RunFolder:
@@ -26,11 +27,11 @@ def fork_run(source: RunFolder, out: RunFolder | None, overrides: Mapping[str, A
             f"{source.path} holds no trained net. Finish the training: "
             f"snnkit train --resume --out {source.path}"
         )
-    wrong = [key for key in overrides if not key.startswith("finetuning.") and key not in _KEEP_THE_NET]
+    wrong = [key for key in overrides if not key.startswith(_STAGES) and key not in _KEEP_THE_NET]
     if wrong:
         raise ConfigurationError(
             f"{', '.join(wrong)} would make it another float net. Another run of one net may differ in chip, "
-            "network.weight_bits and finetuning alone."
+            "network.weight_bits, finetuning and deploy alone."
         )
     recipe = load_recipe(source.recipe_file, overrides)
     folder = out or new_run_folder(recipe, source.path.parent)

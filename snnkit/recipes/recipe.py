@@ -8,10 +8,19 @@ from snnkit.recipes.schema import Limits
 from snnkit.utilities.chips import CHIPS
 from snnkit.utilities.errors import ConfigurationError
 
-__all__ = ["METHODS", "DataSection", "FinetuningSection", "NetworkSection", "Recipe", "TrainingSection"]
+__all__ = [
+    "METHODS",
+    "DataSection",
+    "DeploySection",
+    "FinetuningSection",
+    "NetworkSection",
+    "Recipe",
+    "TrainingSection",
+]
 
 SOURCES = ("basic-motions", "japanese-vowels", "folder")
 METHODS = ("chip-exact", "qat")
+DEPLOYMENTS = ("peaks", "orbit")
 
 
 @dataclass(frozen=True)
@@ -128,6 +137,18 @@ class FinetuningSection:
 
 
 @dataclass(frozen=True)
+class DeploySection:
+    """``[deploy]``: how the integers of the program are chosen.
+
+    ``peaks`` takes those that the net was fine-tuned with. ``orbit`` deploys the float net and searches the
+    integers of each neuron on the training recordings of the calibration, in the chip's own arithmetic; the
+    net is not fine-tuned then: ``finetuning.method = "qat"`` and ``finetuning.epochs = 0``.
+    """
+
+    method: Annotated[str, Limits(choices=DEPLOYMENTS)] = "peaks"
+
+
+@dataclass(frozen=True)
 class Recipe:
     """One run, from recordings to a verified chip program."""
 
@@ -140,10 +161,22 @@ class Recipe:
     seed: Annotated[int, Limits(low=0, high=2**31 - 1)] = 0
     training: TrainingSection = field(default_factory=TrainingSection)
     finetuning: FinetuningSection = field(default_factory=FinetuningSection)
+    deploy: DeploySection = field(default_factory=DeploySection)
 
     def __post_init__(self) -> None:
+        if self.searches_orbit and (self.finetuning.method != "qat" or self.finetuning.epochs):
+            raise ConfigurationError(
+                'deploy.method = "orbit" chooses the integers of the float net, which fine-tuning '
+                f'(finetuning.method = "{self.finetuning.method}", epochs = {self.finetuning.epochs}) fixes '
+                'before: set finetuning.method = "qat" and finetuning.epochs = 0, or leave deploy.method out.'
+            )
         if not self.name or any(c in self.name for c in "/\\"):
             raise ConfigurationError(f"name is {self.name!r}; it must be a word without slashes.")
+
+    @property
+    def searches_orbit(self) -> bool:
+        """Whether the float net itself is deployed, its integers searched over its orbit."""
+        return self.deploy.method == "orbit"
 
     def as_table(self) -> dict[str, Any]:
         """The recipe as plain tables, every default written out; loading it gives an equal recipe."""

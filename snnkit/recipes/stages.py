@@ -117,7 +117,8 @@ def fork(
     Args:
         folder: The run whose float net is taken.
         out: Folder of the new run; by default one beside ``folder``.
-        overrides: What differs in the recipe: ``chip``, ``network.weight_bits``, ``finetuning.*``.
+        overrides: What differs in the recipe: ``chip``, ``network.weight_bits``, ``finetuning.*``,
+            ``deploy.*``.
 
     Raises:
         ConfigurationError: there is no trained net; an override would make it another net; ``out`` is taken.

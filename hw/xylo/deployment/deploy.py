@@ -34,6 +34,10 @@ __all__ = ["Deployment", "deploy", "deployment_of"]
 _COARSE = 0.1
 """Relative error of weights or time constants from which the report says what to do."""
 
+_SATURATING = (
+    "States saturate on the calibration data: raise headroom, or keep the activity lower in training."
+)
+
 
 @dataclass(frozen=True, eq=False)
 class Deployment:
@@ -187,7 +191,9 @@ def deploy(
     )
     if searched is None:
         return deployment
-    return replace(deployment, report=replace(deployment.report, orbit=searched.report))
+    # States that saturate were judged with everything else: there is nothing to raise.
+    notes = tuple(note for note in deployment.report.notes if note != _SATURATING)
+    return replace(deployment, report=replace(deployment.report, orbit=searched.report, notes=notes))
 
 
 def _program(
@@ -335,9 +341,7 @@ def _loss_notes(layers: tuple[LayerReport, ...], trial: Trial | None) -> list[st
             "for_chip or LIFBitshiftTorch to make up for it."
         )
     if trial is not None and trial.counters.total_saturations:
-        notes.append(
-            "States saturate on the calibration data: raise headroom, or keep the activity lower in training."
-        )
+        notes.append(_SATURATING)
     return notes
 
 

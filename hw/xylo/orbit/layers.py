@@ -62,7 +62,7 @@ def choose_shifts(
             if kept not in merits:
                 found = _each(layer, lambda neuron, s=kept: best_scale(neuron, s, settings.scales).mismatch)
                 merits[kept] = (sum(found), sum(kept), *kept)
-                on_progress("weight shifts", len(merits), (largest + 1) * len(banks))
+                on_progress("weight shifts", len(merits), (largest + 1) ** len(banks))
         return min(merits, key=lambda shifts: merits[shifts])
 
     best = best_of([*((shift,) * len(banks) for shift in range(largest + 1)), *starts])

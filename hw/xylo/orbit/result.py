@@ -1,7 +1,8 @@
 """What a search over the orbit found, in figures."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -90,6 +91,24 @@ class OrbitReport:
                 f"  {self.certificate}",
             ]
         )
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain JSON values."""
+        by_neuron = ("scales", "threshold_offsets", "bias_offsets", "turned")
+        return {
+            "before": asdict(self.before),
+            "after": asdict(self.after),
+            "kept": self.kept,
+            **{name: {p: v.tolist() for p, v in getattr(self, name).items()} for name in by_neuron},
+            "searched": list(self.searched),
+            "recordings": self.recordings,
+            "seconds": self.seconds,
+            "certificate": {
+                "events": self.certificate.events,
+                "differing": self.certificate.differing,
+                "reason": self.certificate.reason,
+            },
+        }
 
     def _figures(self) -> list[tuple[str, str, str]]:
         rows = {

@@ -8,7 +8,8 @@ from snnkit.utilities.errors import ParameterError
 __all__ = ["OnProgress", "OrbitSettings"]
 
 OnProgress = Callable[[str, int, int], None]
-"""Called with what is being searched, how many parts of it are done, and how many there are."""
+"""Called with what is being searched, how many parts of it are done, and the most there can be; from any of
+the threads that search."""
 
 
 @dataclass(frozen=True)
