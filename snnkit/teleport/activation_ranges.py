@@ -83,8 +83,8 @@ class _Watcher(TorchDispatchMode):
             return
         seen = x.abs().movedim(1, 0).flatten(1).amax(1).double()
         taps = [1] * (weight.dim() - 2)
-        if transposed:
-            spread = seen.reshape(-1, 1, *taps)
+        if transposed or groups == 1:
+            spread = seen.reshape(*((-1, 1) if transposed else (1, -1)), *taps)
         else:
             rows = seen.reshape(groups, -1).repeat_interleave(weight.shape[0] // groups, 0)
             spread = rows.reshape(*rows.shape, *taps)

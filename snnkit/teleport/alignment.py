@@ -50,7 +50,11 @@ def aligning_basis(
         if not entry.scale:
             factor = factor.sign()
         cob[entry.span] = factor
-    if steps and distance(basis, cob, source, target) > _EXACT:
+    if (
+        steps
+        and any(entry.scale for entry in basis.entries)
+        and distance(basis, cob, source, target) > _EXACT
+    ):
         cob = _descended(basis, cob, source, target, eta=eta, steps=steps)
     return cob
 

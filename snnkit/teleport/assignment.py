@@ -68,7 +68,7 @@ def _similarity(group: Group, source: Mapping[str, Tensor], target: Mapping[str,
     """Return the scalar products of what makes and reads channel i of the target and j of the source."""
     total = torch.zeros(group.size, group.size, dtype=torch.float64)
     for member in group.members:
-        if not target[member.name].is_floating_point():
+        if member.role == "state":
             continue
         places = torch.from_numpy(member.positions)
         one, other = (

@@ -71,9 +71,13 @@ def sorting_permutations(found: Symmetries, tensors: Mapping[str, Tensor]) -> di
 
 
 def moments(group: Group, tensors: Mapping[str, Tensor]) -> Tensor:
-    """Return a number for each channel that no order of other channels changes, ``(size,)`` float64."""
+    """Return a number for each channel that no order of other channels changes, ``(size,)`` float64.
+
+    Made of parameters alone: nets of one orbit may have seen other data.
+    """
     total = torch.zeros(group.size, dtype=torch.float64)
-    for number, member in enumerate(group.members):
+    members = [member for member in group.members if member.role != "state"]
+    for number, member in enumerate(members):
         tensor = tensors[member.name].detach().cpu().double().movedim(member.axis, 0)
         lines = tensor[torch.from_numpy(member.positions)].reshape(group.size, -1)
         scale = float(lines.square().mean().sqrt()) or 1.0

@@ -17,8 +17,10 @@ def gradient(
 ) -> list[Tensor]:
     """Return the gradient of ``loss(network(data), target)`` with respect to each parameter."""
     value = loss(network(data), target)
-    found = torch.autograd.grad(value, parameters, allow_unused=True)
-    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, found, strict=True)]
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    found = dict(zip(map(id, trained), torch.autograd.grad(value, trained, allow_unused=True), strict=True))
+    gradients = [found.get(id(parameter)) for parameter in parameters]
+    return [torch.zeros_like(p) if g is None else g for p, g in zip(parameters, gradients, strict=True)]
 
 
 def _of_flat(network: nn.Module, parameters: Mapping[str, Tensor], data: Any, target: Any, loss: Loss) -> Any:

@@ -326,15 +326,8 @@ class NeuralTeleportationModel(nn.Module):
         generator: torch.Generator | None = None,
     ) -> float:
         """Return the trace of the Hessian: exact, or estimated from so many random vectors (Hutchinson)."""
-        return hessian_trace(
-            self.network,
-            self._weights.parameters,
-            data,
-            target,
-            loss_fn,
-            samples=samples,
-            generator=generator,
-        )
+        held = self._weights.as_named()
+        return hessian_trace(self.network, held, data, target, loss_fn, samples=samples, generator=generator)
 
     def get_layer_hessians(self, data: Any, target: Any, loss_fn: Loss) -> dict[str, Tensor]:
         """Return the second derivatives by the parameters of each layer, by its path."""

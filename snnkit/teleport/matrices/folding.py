@@ -61,19 +61,19 @@ def fold_gains(
     reasons: dict[str, str] = {}
     for gains_read in (False, True):
         found = trace(model, tape, gains_read=gains_read)
+        blocks = found.constraints.blocks()
         for name, side in found.gains.items():
             if name not in done.folded:
-                reason = _fold(name, side, found, done)
+                own = [block for block in blocks if any(place[0] is side for place in block.places)]
+                reason = _fold(name, side, found, own, done)
                 if reason and not gains_read:
                     reasons[name] = reason
     left = {name: reason for name, reason in reasons.items() if name not in done.folded}
     return Folding(done.folded, left)
 
 
-def _fold(name: str, gain: Side, found: Trace, done: Folding) -> str:
-    """Fold one gain; return why it cannot be, or nothing."""
-    blocks = found.constraints.blocks()
-    own = [block for block in blocks if any(side is gain for side, _, _ in block.places)]
+def _fold(name: str, gain: Side, found: Trace, own: list[Block], done: Folding) -> str:
+    """Fold one gain, which is in the blocks ``own``; return why it cannot be, or nothing."""
     covered = sum(block.size for block in own)
     if covered < gain.size:
         return found.constraints.why_fixed(gain) or "what reads it is no weight"

@@ -41,6 +41,10 @@ class MatrixPart(Part):
     sites: tuple[MatrixSite, ...]
     matrices: tuple[Tensor, ...]
 
+    def __post_init__(self) -> None:
+        # Products with other strides round otherwise: an element read from a file must act alike to the bit.
+        object.__setattr__(self, "matrices", tuple(matrix.contiguous() for matrix in self.matrices))
+
     def apply(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the new values of the parameters that take the matrices; see :class:`Part`.
 
@@ -92,7 +96,7 @@ class MatrixPart(Part):
     def inverse(self) -> Self:
         """Return the part that takes this one back."""
         turned = tuple(
-            torch.linalg.inv(matrix) if site.kind == "linear" else matrix.T.contiguous()
+            torch.linalg.inv(matrix) if site.kind == "linear" else matrix.T
             for site, matrix in zip(self.sites, self.matrices, strict=True)
         )
         return type(self)(self.sites, turned)
