@@ -64,11 +64,16 @@ def _on_axis_one(ids: Ids, rank: int) -> Ids:
 
 @rule("native_layer_norm", "layer_norm", "rms_norm", "_fused_rms_norm")
 def _layer_norm(op: Operation, flow: ScaleFlow) -> list[Terms | Ids]:
-    flow.fix(op.inputs[0], op, "a layer normalisation runs over all channels")
-    weight, bias = op.argument("weight"), op.argument("bias")
-    made = flow.ids(weight) if isinstance(weight, Value) else np.zeros((), np.int64)
+    x, weight, bias = op.inputs[0], op.argument("weight"), op.argument("bias")
+    reason = Reason("the gain and the offset of a layer normalisation", op.index)
+    gains = flow.terms(weight) if isinstance(weight, Value) else ()
+    if "rms" in op.kind and flow.kind == "sign":  # squares have no signs
+        made = flow.total([*flow.terms(x), *gains], reason)
+    else:
+        flow.fix(x, op, "a layer normalisation runs over all channels")
+        made = flow.total(gains, reason)
     if isinstance(bias, Value):
-        flow.tie(flow.ids(bias), made, Reason("the offset of a layer normalisation", op.index))
+        flow.tie(flow.ids(bias), made, reason)
     return [made, *flow.ones(op)[1:]]
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from snnkit.dag.analysis.axes import Reason
 from snnkit.dag.analysis.tape import Operation, Value
 from snnkit.dag.scales.flow import ScaleFlow
+from snnkit.dag.scales.movement import trimmed
 from snnkit.dag.scales.registry import rule
 from snnkit.dag.scales.unknowns import Ids, Term
 
@@ -31,8 +32,9 @@ def _parted(flow: ScaleFlow, terms: Terms) -> tuple[list[Term], list[Term]]:
     made: list[Term] = []
     read: list[Term] = []
     for coefficient, given in terms:
-        is_mixed = given.shape[-1] > 1 or (given == given[..., :1, :]).all()
-        ids = flow.constant_along(given, [-2]) if is_mixed else given
+        ids = trimmed(given)
+        if ids.shape[-1] > 1 and ids.shape[-2] > 1:
+            ids = flow.constant_along(ids, [-2])
         is_column = ids.shape[-1] > 1 or (coefficient == -1 and ids.shape[-2] == 1)
         (read if is_column else made).append((coefficient, ids))
     return made, read

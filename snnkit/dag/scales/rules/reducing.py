@@ -50,11 +50,18 @@ def _sum(op: Operation, flow: ScaleFlow) -> list[Terms]:
     return _reduced(op, flow)
 
 
-@rule("linalg_vector_norm", "norm", "std")
+@rule("linalg_vector_norm", "norm")
 def _norm(op: Operation, flow: ScaleFlow) -> list[Terms]:
+    if flow.kind == "sign":  # each number counts by its absolute value
+        return flow.ones(op)
     order = op.argument("ord") if op.argument("ord") is not None else op.argument("p")
     if order is not None and order == 0:
         return _reduced(op, flow, degree=0)
+    return _reduced(op, flow)
+
+
+@rule("std")
+def _deviation(op: Operation, flow: ScaleFlow) -> list[Terms]:
     return _reduced(op, flow, degree=0 if flow.kind == "sign" else 1)
 
 
@@ -122,6 +129,12 @@ def _running(op: Operation, flow: ScaleFlow) -> list[Terms | Ids]:
         return list(flow.barrier(op, f"{op.kind} lets no factor pass"))
     axis = int(op.argument("dim")) % max(len(op.inputs[0].shape), 1)
     return [flow.constant_along(flow.ids(op.inputs[0]), [axis])]
+
+
+@rule("_softmax", "_log_softmax", "_safe_softmax", "softmax", "log_softmax", "logsumexp", "sort", "topk",
+      "argsort", "msort", "kthvalue", "mode", "prod", "cumprod", "all", "any")  # fmt: skip
+def _held(op: Operation, flow: ScaleFlow) -> list[Terms]:
+    return flow.barrier(op, f"{op.kind} lets no factor pass")
 
 
 @rule("glu")
