@@ -49,7 +49,7 @@ def test_moments_are_those_of_the_samples(net, sampling, cob_range):
     _, found, _ = net
     generator = torch.Generator().manual_seed(4)
     drawn = torch.cat(
-        [found.flat(random(found, cob_range, sampling, center=2.0, generator=generator)) for _ in range(2000)]
+        [found.flat(random(found, cob_range, sampling, center=2.0, generator=generator)) for _ in range(600)]
     )
     law = moments(cob_range, sampling, center=2.0)
     for values, expected in ((drawn**2, law.square), (drawn**-2, law.inverse_square)):

@@ -62,7 +62,7 @@ def brute_force(name, loss, options):
 @pytest.mark.parametrize("name", NAMES)
 def test_objectives_on_the_orbit_are_those_of_the_teleported_net(name):
     _model, found, loss = setting()
-    options = ObjectiveOptions(learning_rate=0.3, draws=400)
+    options = ObjectiveOptions(learning_rate=0.3, draws=150)
     objective = objective_named(name, loss, options)
     if name == "hessian_eigenvalue":
         objective = LargestEigenvalue(loss, iterations=2000, tolerance=1e-12)
@@ -71,8 +71,8 @@ def test_objectives_on_the_orbit_are_those_of_the_teleported_net(name):
     moved = mlp()
     teleport(moved, element)
     expected = brute_force(name, loss.of(moved), options)
-    # Hutchinson's mean of 400 draws; everything else is exact.
-    tolerance = {"hessian_trace": 0.05, "hessian_eigenvalue": 1e-6}.get(name, 1e-11)
+    # Hutchinson's mean of 150 draws; everything else is exact.
+    tolerance = {"hessian_trace": 0.1, "hessian_eigenvalue": 1e-6}.get(name, 1e-11)
     assert value == pytest.approx(expected, rel=tolerance)
 
 
@@ -143,8 +143,8 @@ def test_a_gradient_norm_is_smallest_where_the_search_for_less_ends():
 def test_a_look_ahead_steps():
     _, found, loss = setting()
     here = found.log_factors(torch.zeros(found.n_scales, dtype=torch.float64))
-    assert float(LossAfterStep(loss, 0.1)(here)) < float(loss.value())
-    assert float(LossAfterStep(loss, 0.0)(here)) == pytest.approx(float(loss.value()))
+    assert LossAfterStep(loss, 0.1)(here).item() < loss.value().item()
+    assert LossAfterStep(loss, 0.0)(here).item() == pytest.approx(loss.value().item())
 
 
 def test_a_loss_leaves_no_trace():

@@ -63,6 +63,7 @@ class OptimiserFrame:
         # The hooks hold the frame; were the optimiser held as well, neither would ever be freed early.
         self._optimiser = weakref.ref(optimiser)
         self._moves: dict[Tensor, Carrier] = {}
+        self._fitted: dict[tuple[Tensor, torch.dtype, torch.device], Carrier] = {}
         self._away: dict[Tensor, Tensor | None] = {}
         self._handles = [
             optimiser.register_step_pre_hook(self._before_step),
@@ -83,6 +84,7 @@ class OptimiserFrame:
         """
         check_precision(moves)
         self._forth()
+        self._fitted.clear()
         for parameter, move in moves.items():
             total = self.move_of(parameter).then(move)
             self._moves[parameter] = total
@@ -135,10 +137,11 @@ class OptimiserFrame:
             raise ConfigurationError(
                 "A teleported parameter has a sparse gradient; make its embedding with sparse=False."
             )
-        for parameter, move in self._moves.items():
+        for parameter in self._moves:
             gradient = parameter.grad
             if gradient is None and not everything:
                 continue
+            move = self._move_now(parameter)
             self._away[parameter] = gradient
             parameter.copy_(move.brought_back(parameter))
             if gradient is not None:
@@ -147,9 +150,16 @@ class OptimiserFrame:
     @torch.no_grad()
     def _forth(self) -> None:
         for parameter, gradient in self._away.items():
-            parameter.copy_(self._moves[parameter].carried(parameter))
+            parameter.copy_(self._move_now(parameter).carried(parameter))
             parameter.grad = gradient
         self._away.clear()
+
+    def _move_now(self, parameter: Tensor) -> Carrier:
+        """Return the parameter's move, fitted once to what the parameter is and where."""
+        key = parameter, parameter.dtype, parameter.device
+        if key not in self._fitted:
+            self._fitted[key] = self._moves[parameter].fitted(parameter)
+        return self._fitted[key]
 
     # --- Files -------------------------------------------------------------------------------------
 
@@ -169,6 +179,7 @@ class OptimiserFrame:
             moves[parameters[place]] = carrier_from_plain(plain)
             moves[parameters[place]].check(parameters[place].shape, f"parameter {place} of the optimiser")
         self._moves = moves
+        self._fitted.clear()
         return {**{key: value for key, value in content.items() if key != _KEY}, "state": frame["state"]}
 
     def _of(self) -> Optimizer:

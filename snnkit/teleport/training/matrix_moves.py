@@ -1,6 +1,7 @@
 """Moves by matrices, as of the heads of an attention or of a residual stream."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -34,7 +35,8 @@ class MatrixMove(Carrier):
 
     def brought_back(self, value: Tensor, law: Law = WEIGHT) -> Tensor:
         """Undo :meth:`carried`."""
-        return self._by(self._of(law).inverse(), value)
+        self._of(law)  # For its error, where there is no law.
+        return self._by(self._inverses[law], value)
 
     def then(self, later: Carrier) -> Carrier:
         """Return this move followed by another, of matrices as one."""
@@ -64,12 +66,20 @@ class MatrixMove(Carrier):
         if law == WEIGHT:
             return self.part
         if law == GRADIENT:
-            turned = tuple(torch.linalg.inv(matrix).T.contiguous() for matrix in self.part.matrices)
-            return MatrixPart(self.part.sites, turned)
+            return self._turned
         raise ConfigurationError(
             f"{self.name} is moved by matrices, and the optimiser keeps squares or sizes of gradients, which "
             'matrices cannot turn. Use mode="transparent" or mode="reset".'
         )
+
+    @cached_property
+    def _turned(self) -> MatrixPart:
+        turned = tuple(torch.linalg.inv(matrix).T.contiguous() for matrix in self.part.matrices)
+        return MatrixPart(self.part.sites, turned)
+
+    @cached_property
+    def _inverses(self) -> dict[Law, MatrixPart]:
+        return {law: self._of(law).inverse() for law in (WEIGHT, GRADIENT)}
 
     def _by(self, part: MatrixPart, value: Tensor) -> Tensor:
         return part.apply({self.name: value})[self.name]

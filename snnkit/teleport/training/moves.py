@@ -81,6 +81,10 @@ class Carrier(ABC):
     def check(self, shape: torch.Size, name: str) -> None:
         """Raise ShapeError if this is nothing for a tensor of ``shape``."""
 
+    def fitted(self, parameter: Tensor) -> "Carrier":
+        """Return the same, ready for values of the parameter's type and on its device."""
+        return self
+
     @abstractmethod
     def to_plain(self) -> dict[str, Any]:
         """Return dictionaries of numbers, texts and tensors for a file."""
@@ -127,6 +131,10 @@ class Chain(Carrier):
         """Check every link."""
         for link in self.links:
             link.check(shape, name)
+
+    def fitted(self, parameter: Tensor) -> Carrier:
+        """Fit every link."""
+        return Chain(tuple(link.fitted(parameter) for link in self.links))
 
     def to_plain(self) -> dict[str, Any]:
         """Return the links in their order."""
@@ -211,6 +219,11 @@ class Move(Carrier):
                 + (f" and does not fit its axis {wrong[0]}." if wrong else ".")
                 + " Teleport the model that this optimiser trains."
             )
+
+    def fitted(self, parameter: Tensor) -> Carrier:
+        """Return the move with factor and permutations on the parameter's device."""
+        orders = {axis: order.to(parameter.device) for axis, order in self.permutations.items()}
+        return Move(self.factor.to(parameter), orders)
 
     def to_plain(self) -> dict[str, Any]:
         """Return the factor and the permutations."""
