@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Annotated, Any, Literal
 
 from snnkit.experiments.data import DATASETS
@@ -13,7 +12,6 @@ from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 
 __all__ = ["Dataset", "Initializer", "Model", "Optimizer", "Scheduler", "TrainingParams"]
 
-NONE: Mapping[str, Any] = MappingProxyType({})
 InitializerType = Literal["none", "normal", "xavier", "xavier_uniform", "kaiming", "orthogonal"]
 
 
@@ -35,7 +33,7 @@ class Model:
     """``models``: a name, or a table of these fields."""
 
     cls: str
-    kwargs: Mapping[str, Any] = field(default_factory=lambda: NONE)
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
     small: bool = False
     """Narrow and shallow, for quick runs; ``kwargs`` still win."""
     scaled_activations: bool = False
@@ -72,7 +70,7 @@ class Scheduler:
     cls: str
     interval: Literal["epoch", "step"] = "epoch"
     """When it steps."""
-    kwargs: Mapping[str, Any] = field(default_factory=lambda: NONE)
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         known = schedulers()
@@ -90,7 +88,7 @@ class Optimizer:
     """``optimizers``: a class of ``torch.optim`` and its arguments."""
 
     cls: str
-    kwargs: Mapping[str, Any] = field(default_factory=lambda: NONE)
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
     lr_scheduler: Scheduler | None = None
 
     def __post_init__(self) -> None:

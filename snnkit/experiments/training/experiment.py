@@ -129,11 +129,11 @@ def _run(
 
 def draw(findings: Findings) -> dict[str, "Figure"]:
     """Draw boxes at chosen epochs, and the accuracy at the end over the learning rate."""
-    from snnkit.experiments.training.figures import boxes, lines, panels
+    from snnkit.experiments.training.figures import boxes, lines, over_rates, panels
 
     of_panels = findings.data["panels"]
     order = list(dict.fromkeys(label for panel in of_panels for label in panel["boxes"]))
-    figure, axes = panels(len(of_panels), order)
+    figure, axes = panels(len(of_panels), order, of_boxes=True)
     for place, panel in zip(axes, of_panels, strict=True):
         series = {
             label: {int(epoch): _percent(values) for epoch, values in of_epochs.items()}
@@ -145,9 +145,8 @@ def draw(findings: Findings) -> dict[str, "Figure"]:
         curves = {
             label: (x, _percent(mean), _percent(error)) for label, (x, mean, error) in panel["rates"].items()
         }
-        lines(place, curves, order, markers=True).set(
-            title=panel["title"], xlabel="learning rate", ylabel="validation accuracy, %", xscale="log"
-        )
+        lines(place, curves, order, markers=True).set(title=panel["title"], ylabel="validation accuracy, %")
+        over_rates(place, sorted({rate for x, _, _ in curves.values() for rate in x}))
     return {"boxes": figure, "learning-rates": rates}
 
 

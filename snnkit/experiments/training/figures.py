@@ -1,7 +1,7 @@
 """Figures of training results: curves of means, boxes at chosen epochs, accuracy over the learning rate."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +11,13 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["WORDS", "boxes", "lines", "look", "panels"]
+__all__ = ["WORDS", "boxes", "lines", "look", "over_rates", "panels"]
 
 _HUES = tuple(COLOURS[role] for role in ("chip", "tuned", "float", "bad", "ink", "muted"))
 _STYLES = ("-", "--", ":", "-.")
 _MARKERS = "osD^vP"
+_FILLS = dict(zip(_STYLES, (0.4, 0.1, 0.25, 0.7), strict=True))
+_JOINT = " · "
 WORDS = {
     "val_accuracy": "validation accuracy, %",
     "val_loss": "validation loss",
@@ -25,18 +27,30 @@ WORDS = {
 _PANEL_WIDTH, _PANEL_HEIGHT, _LEGEND_LINE = 236.0, 176.0, 15.0
 
 
-def look(index: int) -> dict[str, str]:
-    """Return colour, line style and marker of the series number ``index``; the first 24 all differ."""
-    return {
-        "color": _HUES[index % len(_HUES)],
-        "linestyle": _STYLES[index // len(_HUES) % len(_STYLES)],
-        "marker": _MARKERS[index % len(_MARKERS)],
-    }
+def look(label: str, order: Sequence[str]) -> dict[str, str]:
+    """Return colour, line style and marker of a series among all, ``order``.
+
+    Of labels in two parts ("teleport · momentum=0.9") the first decides the colour and the second the style,
+    as long as the styles suffice; otherwise the place in ``order`` decides all.
+    """
+    heads = list(dict.fromkeys(one.partition(_JOINT)[0] for one in order))
+    rests = list(dict.fromkeys(one.partition(_JOINT)[2] for one in order))
+    if len(heads) <= len(_HUES) and len(rests) <= len(_STYLES):
+        head, _, rest = label.partition(_JOINT)
+        hue, style = heads.index(head), rests.index(rest)
+        marker = style
+    else:
+        hue, style = order.index(label) % len(_HUES), order.index(label) // len(_HUES) % len(_STYLES)
+        marker = hue
+    return {"color": _HUES[hue], "linestyle": _STYLES[style], "marker": _MARKERS[marker]}
 
 
-def panels(count: int, series: Sequence[str], columns: int = 2) -> tuple["Figure", list["Axes"]]:
+def panels(
+    count: int, series: Sequence[str], columns: int = 2, *, of_boxes: bool = False
+) -> tuple["Figure", list["Axes"]]:
     """Return a figure of ``count`` axes in ``columns`` columns, with one legend of all series above them."""
     from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
 
     from snnkit.report.style import new_figure
 
@@ -48,7 +62,13 @@ def panels(count: int, series: Sequence[str], columns: int = 2) -> tuple["Figure
     axes = list(figure.subplots(rows, columns, squeeze=False).flat)
     for unused in axes[count:]:
         unused.set_visible(False)
-    handles = [Line2D([], [], linewidth=1.6, markersize=4, label=s, **look(i)) for i, s in enumerate(series)]  # type: ignore[arg-type]
+    handles: list[Any] = []
+    for label in series:
+        style: dict[str, Any] = look(label, series)
+        if of_boxes:
+            handles.append(Patch(label=label, **_box(style)))
+        else:
+            handles.append(Line2D([], [], markersize=4, label=label, **style))
     figure.legend(
         handles=handles, loc="outside upper left", ncols=in_line, frameon=False, fontsize=8, borderpad=0.1
     )
@@ -65,7 +85,7 @@ def lines(
     """Draw series of x, mean and standard error; a label's look follows its place in ``order``."""
     bare(axes, grid="y")
     for label, (x, mean, error) in series.items():
-        style = look(order.index(label))
+        style = look(label, order)
         if not markers:
             style.pop("marker")
         low, high = np.subtract(mean, error), np.add(mean, error)
@@ -80,8 +100,8 @@ def boxes(axes: "Axes", series: Mapping[str, Mapping[int, Sequence[float]]], ord
     epochs = sorted({epoch for of_epochs in series.values() for epoch in of_epochs})
     width = 0.8 / max(len(order), 1)
     for label, of_epochs in series.items():
-        place, colour = order.index(label), look(order.index(label))["color"]
-        hatch = "////" if place >= len(_HUES) else None
+        place, style = order.index(label), look(label, order)
+        colour = style["color"]
         offset = (place - (len(order) - 1) / 2) * width
         drawn = axes.boxplot(
             [np.asarray(of_epochs[epoch])[np.isfinite(of_epochs[epoch])] for epoch in epochs],
@@ -90,7 +110,7 @@ def boxes(axes: "Axes", series: Mapping[str, Mapping[int, Sequence[float]]], ord
             patch_artist=True,
             manage_ticks=False,
             medianprops={"color": COLOURS["ink"], "linewidth": 1.2},
-            boxprops={"facecolor": colour, "edgecolor": colour, "alpha": 0.55, "hatch": hatch},
+            boxprops=_box(style),
             whiskerprops={"color": colour, "linewidth": 0.8},
             capprops={"color": colour, "linewidth": 0.8},
             flierprops={"marker": ".", "markersize": 3, "markeredgecolor": colour, "alpha": 0.6},
@@ -98,4 +118,19 @@ def boxes(axes: "Axes", series: Mapping[str, Mapping[int, Sequence[float]]], ord
         drawn["boxes"][0].set_label(label)
     axes.set_xticks(range(len(epochs)), [str(epoch) for epoch in epochs])
     axes.set_xlim(-0.6, len(epochs) - 0.4)
+    return axes
+
+
+def _box(style: Mapping[str, str]) -> dict[str, Any]:
+    from matplotlib.colors import to_rgba
+
+    colour = style["color"]
+    return {"facecolor": to_rgba(colour, _FILLS[style["linestyle"]]), "edgecolor": colour}
+
+
+def over_rates(axes: "Axes", rates: Sequence[float]) -> "Axes":
+    """Give ``axes`` a logarithmic axis of learning rates, ticked at those of the grid."""
+    axes.set(xlabel="learning rate", xscale="log")
+    axes.set_xticks(list(rates), [f"{rate:g}" for rate in rates])
+    axes.set_xticks([], minor=True)
     return axes

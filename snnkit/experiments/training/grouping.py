@@ -61,7 +61,7 @@ class Labels:
         more = [
             _value(key, flat[key])
             for key in self._varying
-            if key.startswith(f"{field}.") and flat.get(key, name) not in (name, False, None)
+            if key.startswith(f"{field}.") and _tells(flat.get(key), name)
         ]
         return " ".join([str(head), *more])
 
@@ -87,6 +87,10 @@ def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         place = f"{prefix}{key}"
         flat |= _flat(value, f"{place}.") if isinstance(value, Mapping) else {place: value}
     return flat
+
+
+def _tells(value: Any, name: Any) -> bool:
+    return value is not None and value is not False and value != name
 
 
 def _value(key: str, value: Any) -> str:

@@ -17,6 +17,7 @@ from snnkit.experiments.matrix.job import Job
 from snnkit.experiments.models import build_model
 from snnkit.experiments.training.initialisation import initialise
 from snnkit.experiments.training.schedules import Schedule, torch_arguments
+from snnkit.teleport import with_scaled_activations
 from snnkit.teleport.training import TeleportationCallback
 
 __all__ = ["Assignment", "run_job"]
@@ -36,7 +37,8 @@ def run_job(assignment: Assignment) -> dict[str, Any]:
     """Train and return the result, as plain values.
 
     * ``curves``: lists over the epochs 0 (before training), 1, ...: ``train_loss`` (None for epoch 0),
-      ``val_loss``, ``val_accuracy``, ``lr``. A loss that is not finite is None.
+      ``val_loss``, ``val_accuracy``, ``lr`` (that of the epoch's last step). A loss that is not finite is
+      None.
     * ``test_loss`` and ``test_accuracy``: once, after the last epoch; nothing is chosen by them.
     * ``diverged_at``: the first epoch with a loss that is not finite, or None; training stops there, and the
       curves go on with the last values.
@@ -85,8 +87,6 @@ class _Training:
         )
         initialise(model, job.initializer, self._generator("initializer"))
         if job.model.scaled_activations:
-            from snnkit.teleport import with_scaled_activations
-
             model = with_scaled_activations(model, self.images.train.images[:2])
         self.model = model.to(self.device)
         self.optimizer = getattr(torch.optim, job.optimizer.cls)(
@@ -96,12 +96,16 @@ class _Training:
         self.schedule = Schedule(
             self.optimizer, job.optimizer.lr_scheduler, steps, job.training_params.epochs
         )
+        self.rate = self._rate()
         self.batches = self._generator("batches")
         self.teleports = self._teleports()
 
     def _generator(self, purpose: str) -> torch.Generator:
         # The same for all jobs of one run: what else they differ in is then all that differs.
         return torch.Generator().manual_seed(seed_of(self.job.seed, purpose, self.job.run))
+
+    def _rate(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
 
     def _steps(self) -> int:
         params, count = self.job.training_params, len(self.images.train)
@@ -152,6 +156,7 @@ class _Training:
             loss = F.cross_entropy(self.model(train.images[chosen]), train.labels[chosen])
             loss.backward()
             self.optimizer.step()
+            self.rate = self._rate()
             self.schedule.after_step()
             total += loss.detach()
         return float(total) / steps
@@ -174,7 +179,7 @@ class _Training:
             "train_loss": train_loss,
             "val_loss": val_loss,
             "val_accuracy": val_accuracy,
-            "lr": float(self.optimizer.param_groups[0]["lr"]),
+            "lr": self.rate,
         }
         for key, value in values.items():
             self.curves[key].append(value)

@@ -72,7 +72,7 @@ def _draw(
 ) -> Path:
     scale = 100.0 if metric == "val_accuracy" else 1.0
     with drawing():
-        figure, places = panels(len(of_panels), order)
+        figure, places = panels(len(of_panels), order, of_boxes=bool(box_epochs))
         for axes, (title, series) in zip(places, of_panels.items(), strict=True):
             if box_epochs:
                 values = {
