@@ -191,6 +191,15 @@ def test_wanda_takes_batches_of_any_leading_shape():
         torch.testing.assert_close(whole[name], halves[name])
 
 
+def test_wanda_counts_all_that_a_shared_weight_multiplies():
+    model = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 5))
+    model[2].weight = model[0].weight
+    x = torch.randn(7, 5)
+    between = model[1](model[0](x)).detach()
+    expected = model[0].weight.detach().abs() * torch.cat([x, between]).norm(dim=0)
+    torch.testing.assert_close(scores_of(model, Wanda(x))["0.weight"], expected)
+
+
 def test_scores_of_a_sparse_layer_are_those_of_its_dense_twin_where_it_has_weights():
     torch.manual_seed(0)
     dense = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4))

@@ -109,7 +109,7 @@ def input_squares(
         )
     sums: dict[str, tuple[Tensor, int]] = {}
 
-    def watch(weight: PrunableWeight) -> Any:
+    def watch(weight: PrunableWeight, holder: nn.Module) -> Any:
         rule = _rule(weight)
         assert rule is not None
 
@@ -120,10 +120,11 @@ def input_squares(
                 (squares, count) if before is None else (before[0] + squares, before[1] + count)
             )
 
-        return weight.module.register_forward_hook(hook)
+        return holder.register_forward_hook(hook)
 
     nn.Module.train(model, False)
-    with torch.no_grad(), _hooks([watch(weight) for weight in weights]):
+    handles = [watch(weight, holder) for weight in weights for holder in _holders(model, weight)]
+    with torch.no_grad(), _hooks(handles):
         for arguments in batches_of(data, model):
             run(model, arguments)
     silent = [weight.name for weight in weights if weight.name not in sums]
@@ -132,6 +133,16 @@ def input_squares(
             f"The layers of {', '.join(silent)} were not called while the model ran: exclude them."
         )
     return {name: InputSquares(*found) for name, found in sums.items()}
+
+
+def _holders(model: nn.Module, weight: PrunableWeight) -> list[nn.Module]:
+    """Return the layers that share a weight; what any of them multiplies counts."""
+    held = "values" if isinstance(weight.module, SparseLayer) else weight.attribute
+    return [
+        module
+        for module in nn.Module.modules(model)
+        if module._parameters.get(held) is weight.parameter and isinstance(module, type(weight.module))
+    ]
 
 
 def _first(output: Any) -> Tensor:
@@ -158,7 +169,8 @@ def _of_inputs(module: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, int]:
 
 
 def _of_sources(module: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, int]:
-    squares, count = _of_inputs(module, x, y)
+    # A raster of one dimension is one channel over time.
+    squares, count = _of_inputs(module, x[:, None] if x.ndim == 1 else x, y)
     return squares.T, count
 
 
