@@ -17,7 +17,7 @@ class Change:
     Args:
         factor: Float64, broadcastable against the tensor.
         epsilon: What is added before the factor is taken and subtracted after: of a running variance.
-        order: By axis, which index comes to each place.
+        order: By axis, counted from the last one (-1), which index comes to each place.
     """
 
     factor: Tensor

@@ -87,7 +87,9 @@ class ChannelPart(Part):
                 epsilon = scale.parameters[name].epsilon
             if name in sign.parameters:
                 factor = factor * sign.factor(name, signs)
-            order = {axis: torch.from_numpy(index) for axis, index in orders.get(name, {}).items()}
+            # From the last axis on: the state of a module may have a batch axis in front, or none.
+            rank = len(self.symmetries.tape.parameters[name].shape)
+            order = {axis - rank: torch.from_numpy(index) for axis, index in orders.get(name, {}).items()}
             if order or (factor != 1).any():
                 found[name] = Change(torch.from_numpy(np.array(factor)), epsilon, order)
         return found

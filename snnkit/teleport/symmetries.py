@@ -63,6 +63,11 @@ class Symmetries:
         """Number of free signs."""
         return self.sign_table.size
 
+    @property
+    def barriers(self) -> dict[str, int]:
+        """Operations without a rule, which let no factor pass, and how often they occur."""
+        return self._positive.barriers
+
     def freedom(self, kind: str, name: str) -> Freedom:
         """Return the freedom of a kind, "scale", "sign" or "permutation", called ``name``.
 

@@ -52,7 +52,7 @@ def _checked(model: nn.Module, found: Symmetries) -> dict[str, Tensor]:
     problems += [
         f"{name} has shape {tuple(tensors[name].shape)} instead of {shape}"
         for name, shape in shapes.items()
-        if name in tensors and tuple(tensors[name].shape) != shape
+        if name in tensors and not _fits(tensors[name], shape)
     ]
     if not problems:
         problems = [*_tied_otherwise(tensors, found), *(_untouchable(tensors, shapes))]
@@ -63,6 +63,16 @@ def _checked(model: nn.Module, found: Symmetries) -> dict[str, Tensor]:
             f"{'; '.join(problems[:_SHOWN])}{more}"
         )
     return tensors
+
+
+def _fits(tensor: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor has a shape; the state of a module may have another batch axis in front, or none."""
+    own = tuple(tensor.shape)
+    if own == shape or isinstance(tensor, nn.Parameter):
+        return own == shape
+    if len(own) == len(shape):
+        return len(own) > 1 and own[1:] == shape[1:]
+    return abs(len(own) - len(shape)) == 1 and (own[1:] == shape or own == shape[1:])
 
 
 def _tied_otherwise(tensors: Mapping[str, Tensor], found: Symmetries) -> list[str]:

@@ -198,8 +198,9 @@ class ScaleFlow:
         for op in self.tape.operations:
             self._running = op
             rule = rule_of(op)
-            if all(0 in value.shape for value in op.outputs) and op.outputs:
-                results = self.ones(op)
+            if op.outputs and all(0 in value.shape for value in op.outputs):
+                # Nothing is computed here, but would be for other inputs.
+                results = self.barrier(op, f"{op.kind} has no numbers to compute")
             elif rule is None:
                 self.barriers[op.kind] += 1
                 results = self.barrier(op, f"no rule for {op.kind}")
