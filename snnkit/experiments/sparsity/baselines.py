@@ -68,7 +68,7 @@ class Settings:
     weights: str = ""
     sparsities: Annotated[tuple[float, ...], Limits(low=0.0, high=0.9999)] = (0.5, 0.8, 0.9, 0.95, 0.98)
     repeats: Annotated[int, Limits(low=1)] = 3
-    training: Training = field(default_factory=Training)
+    training: Training = field(default_factory=lambda: Training(epochs=15))
 
 
 @dataclass(frozen=True)

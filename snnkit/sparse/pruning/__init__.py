@@ -5,6 +5,8 @@ Whole channels, heads and blocks go with :mod:`snnkit.dag.pruning` instead, whic
 
 from .allocation import ALLOCATIONS, allocate, apportion, kept_total
 from .caps import CappedMask, capped_mask
+from .choosing import pattern_masks, prune_masks, prune_weights
+from .counting import Sparsity, sparsity_of
 from .criteria import (
     CRITERIA,
     Criterion,
@@ -22,16 +24,7 @@ from .gradual import GradualPruning
 from .holding import MaskHolder, hold_masks
 from .interchange import from_torch_prune, masks_from_transforms, to_torch_prune, torch_prune_masks
 from .mask_files import load_masks, save_masks
-from .masks import (
-    Masks,
-    Sparsity,
-    apply_masks,
-    masks_of,
-    pattern_masks,
-    prune_masks,
-    prune_weights,
-    sparsity_of,
-)
+from .masks import Masks, apply_masks, masks_of
 from .movement import Movement
 from .patterns import (
     Blocks,

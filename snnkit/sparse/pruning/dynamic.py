@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from snnkit.sparse import SparsityError, dense_gradients
+from snnkit.sparse.pruning.choosing import prune_masks
 from snnkit.sparse.pruning.criteria import Random
 from snnkit.sparse.pruning.holding import MaskHolder
-from snnkit.sparse.pruning.masks import check_masks, prune_masks
+from snnkit.sparse.pruning.masks import check_masks
 from snnkit.sparse.pruning.weights import PrunableWeight, prunable_weights
 from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 from snnkit.utilities.masks import keep_largest

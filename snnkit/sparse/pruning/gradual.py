@@ -6,9 +6,10 @@ from typing import Any
 import torch
 from torch import nn
 
+from snnkit.sparse.pruning.choosing import prune_masks
+from snnkit.sparse.pruning.counting import Sparsity, sparsity_of
 from snnkit.sparse.pruning.criteria import Criterion, criterion_named
 from snnkit.sparse.pruning.holding import MaskHolder
-from snnkit.sparse.pruning.masks import Sparsity, prune_masks, sparsity_of
 from snnkit.sparse.pruning.weights import prunable_weights
 from snnkit.utilities.errors import ConfigurationError
 from snnkit.utilities.schedules import Schedule, schedule_named
