@@ -82,7 +82,7 @@ class Constraints:
         self._by_axis: dict[tuple[View, int], Side] = {}
         self._count = 0
         self._ties: list[tuple[_Integers, _Integers, int]] = []
-        self._uses: list[tuple[Tensor, Tensor]] = []
+        self._uses = torch.zeros(1, dtype=torch.int64)  # the last entry is of what is no node
         self._followed: list[tuple[_Integers, _Integers]] = []
         self._fixed: list[tuple[_Integers, str]] = []
         self._groups: list[tuple[_Integers, int]] = []
@@ -109,7 +109,12 @@ class Constraints:
 
         With ``follows`` what reads ``one`` later reads ``other`` as well.
         """
-        pairs = torch.stack([one.reshape(-1), other.reshape(-1)], 1)
+        lines = torch.stack(torch.broadcast_tensors(one, other), -1)
+        lines = lines.reshape(-1, lines.shape[-2], 2)
+        # Most lines are as the one before, since tokens share their weights.
+        new = torch.ones(len(lines), dtype=torch.bool)
+        new[1:] = (lines[1:] != lines[:-1]).flatten(1).any(1)
+        pairs = lines[new].reshape(-1, 2)
         pairs = pairs[(pairs >= 0).all(1)]
         if len(pairs):
             found = np.unique(pairs.numpy()[:, 0] * (1 << 31) + pairs.numpy()[:, 1])
@@ -124,10 +129,12 @@ class Constraints:
 
     def use(self, rows: Tensor, context: Tensor) -> None:
         """Nodes are read; where those of one parameter are read in equal contexts they occur together."""
-        context = context.expand(rows.shape).reshape(-1)
-        nodes, which = rows.reshape(-1).unique(return_inverse=True)
-        sums = torch.zeros_like(nodes).index_add_(0, which, mixed(context))
-        self._uses.append((nodes[nodes >= 0], sums[nodes >= 0]))
+        if len(self._uses) <= self._count:
+            grown = torch.zeros(2 * self._count + 1, dtype=torch.int64)
+            grown[: len(self._uses) - 1] = self._uses[:-1]
+            self._uses = grown
+        nodes = torch.where(rows >= 0, rows, len(self._uses) - 1).reshape(-1)
+        self._uses.index_add_(0, nodes, mixed(context).expand(rows.shape).reshape(-1))
 
     def why_fixed(self, side: Side) -> str:
         """Say what keeps indices of a parameter's axis from being scaled or mixed; empty if nothing does."""
@@ -138,6 +145,9 @@ class Constraints:
     def group(self, rows: Tensor, functional: Tensor, kind: Kind = "linear") -> None:
         """In each line of ``rows`` the nodes of one functional occur together, ``(lines, size)``."""
         labels = start_of_runs(functional)
+        new = torch.ones(len(rows), dtype=torch.bool)
+        new[1:] = ((rows[1:] != rows[:-1]) | (labels[1:] != labels[:-1])).any(1)
+        rows, labels = rows[new], labels[new]
         patterns = np.unique(torch.cat([rows, labels], 1).numpy(), axis=0)
         for pattern in patterns:
             key = (pattern.tobytes(), kind)
@@ -175,11 +185,11 @@ class Constraints:
     def _finish_labels(self) -> None:
         """Tell copies of a class on one parameter, such as queries and keys, apart by what reads them."""
         sums = torch.zeros(self._count, dtype=torch.int64)
-        for nodes, contexts in self._uses:
-            sums.index_add_(0, nodes, contexts)
+        known = min(self._count, len(self._uses) - 1)
+        sums[:known] = self._uses[:known]
         for leader, follower in reversed(self._followed):
             np.add.at(sums.numpy(), follower, mixed(sums[leader]).numpy())
-        self._uses.clear()
+        self._uses.zero_()
         self._followed.clear()
         for side in self.sides:
             side.labels += sums[side.first : side.first + side.size]
