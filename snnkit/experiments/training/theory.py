@@ -82,7 +82,7 @@ def invariance_check(records: Sequence[Record]) -> Check | None:
         max(errors),
         _FLOAT32_LOSS,
         relation="at most",
-        law="a teleport leaves the function as it is (float32)",
+        law="a teleport leaves the function as it is (evaluation mode, float32)",
     )
 
 
