@@ -21,7 +21,9 @@ def describe(found: "Symmetries") -> str:
     for freedoms in (found.scales, found.signs, found.permutations):
         lines += [f"    {freedom}" for freedom in freedoms]
     held = [
-        (name, found.why(name)) for name, value in found.tape.parameters.items() if value.kind == "parameter"
+        (name, found.why(name))
+        for name, value in found.tape.parameters.items()
+        if value.kind == "parameter" and value.shape
     ]
     lines += [f"    {name}: no scale, because of {'; '.join(reasons)}" for name, reasons in held if reasons]
     if len(lines) > _MOST_LINES:
