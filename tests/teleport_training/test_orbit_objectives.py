@@ -166,12 +166,27 @@ def test_a_loss_leaves_no_trace():
     assert torch.equal(loss.value(), first)
 
 
+@pytest.mark.parametrize("training", [True, False])
+def test_slopes_run_through_batch_norm_in_both_modes(training):
+    model = Residual().double().train(training)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(16, 1, 6, 6, generator=generator, dtype=torch.float64)
+    loss = LossOnBatches(model, cross_entropy, [(images, torch.randint(3, (16,), generator=generator))])
+    objective = LossAfterStep(loss, 0.1)
+    found = symmetries(model, images[:1], batch_norm="fixed")
+    point = torch.zeros(found.n_scales, dtype=torch.float64, requires_grad=True)
+    (slope,) = torch.autograd.grad(objective(found.log_factors(point)), [point])
+    along = torch.randn(found.n_scales, generator=generator, dtype=torch.float64)
+    ends = [objective(found.log_factors(sign * 1e-5 * along)).item() for sign in (1, -1)]
+    assert float(slope @ along) == pytest.approx((ends[0] - ends[1]) / 2e-5, rel=1e-5)
+
+
 def test_the_loss_is_the_mean_over_batches():
     model = mlp()
     inputs, labels = problem(64)
     halves = [(inputs[:32], labels[:32]), (inputs[32:], labels[32:])]
     whole, parts = (LossOnBatches(model, cross_entropy, b) for b in ([(inputs, labels)], halves))
-    assert float(parts.value()) == pytest.approx(float(whole.value()), rel=1e-12)
+    assert parts.value().item() == pytest.approx(whole.value().item(), rel=1e-12)
     for name, gradient in whole.gradients().items():
         torch.testing.assert_close(parts.gradients()[name], gradient)
 

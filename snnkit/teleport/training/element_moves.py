@@ -66,7 +66,8 @@ def _of_change(change: Change, dimensions: int) -> Move:
     """Return a change, which multiplies first and permutes then, in the order of moves."""
     missing = dimensions - change.factor.ndim if change.factor.ndim else 0
     factor = change.factor.reshape((1,) * missing + tuple(change.factor.shape))
-    return Move(permuted(factor, change.order), dict(change.order))
+    orders = {axis % dimensions: order for axis, order in change.order.items()}
+    return Move(permuted(factor, orders), orders)
 
 
 def carrier_from_plain(plain: Mapping[str, Any]) -> Carrier:

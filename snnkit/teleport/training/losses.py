@@ -80,10 +80,12 @@ class LossOnBatches:
         return total
 
     def _values(self, parameters: Mapping[str, Tensor]) -> Iterator[Tensor]:
-        replaced = {f"model.{name}": value for name, value in parameters.items()}
+        # Copies of buffers take what the model writes: statistics, states, counts of batches.
+        buffers = dict(nn.Module.named_buffers(self.model))
         for batch in self.batches:
-            with _untouched(self.model, self.seed):
-                yield functional_call(self._call, replaced, (batch,))
+            values = {**parameters, **{name: buffer.clone() for name, buffer in buffers.items()}}
+            with _seeded(self.model, self.seed):
+                yield functional_call(self._call, {f"model.{n}": v for n, v in values.items()}, (batch,))
 
 
 class _Call(nn.Module):
@@ -98,15 +100,9 @@ class _Call(nn.Module):
 
 
 @contextmanager
-def _untouched(model: nn.Module, seed: int) -> Iterator[None]:
-    """Keep buffers (running statistics, states) and random numbers as they are."""
-    buffers = {name: buffer.clone() for name, buffer in nn.Module.named_buffers(model)}
-    devices = sorted({b.device.index for b in nn.Module.parameters(model) if b.device.type == "cuda"})
+def _seeded(model: nn.Module, seed: int) -> Iterator[None]:
+    """Draw the same random numbers inside each time, and go on afterwards as if nothing had been drawn."""
+    devices = sorted({p.device.index for p in nn.Module.parameters(model) if p.device.type == "cuda"})
     with torch.random.fork_rng(devices=devices):
         torch.manual_seed(seed)
-        try:
-            yield
-        finally:
-            with torch.no_grad():
-                for name, buffer in nn.Module.named_buffers(model):
-                    buffer.copy_(buffers[name])
+        yield
