@@ -145,10 +145,11 @@ def test_the_scales_are_a_teleport_that_changes_no_event(name):
     np.testing.assert_array_equal(spec.threshold[first.start : first.stop], expected)
 
 
-def test_one_threshold_for_all_neurons_is_no_obstacle():
+def test_neither_one_threshold_for_all_neurons_nor_a_graph_is_an_obstacle():
     torch.manual_seed(1)
     net = Sequential(LinearTorch((5, 8)), LIFTorch(8, has_rec=True), LinearTorch((8, 3)), LIFTorch(3))
     assert orbit(net).report.orbit.certificate.element is not None
+    assert orbit(net.as_graph()).report.orbit.certificate.element is not None
 
 
 def test_a_network_whose_scales_are_not_free_is_deployed_all_the_same():
@@ -205,6 +206,25 @@ def test_outputs_that_never_fire_are_left_as_they_were():
             getattr(plain.specification, name), getattr(searched.specification, name)
         )
     assert "outputs: left as they were" in str(searched.report)
+
+
+def test_biases_where_none_were_are_told():
+    text = str(orbit(audio_net(bias=False)).report)
+    assert "offsets give neurons a bias where none had one" in text
+    without = orbit(audio_net(bias=False), orbit=OrbitSettings(offsets=False, rounding=1))
+    assert not without.specification.bias.any()
+    assert "stays awake" not in str(without.report)
+
+
+def test_neurons_that_nothing_reaches_are_no_obstacle():
+    net = audio_net()
+    with torch.no_grad():
+        weights, population, *_ = net
+        weights.weight[:, 2] = 0.0
+        population.w_rec[:, 2] = 0.0
+    deployment = orbit(net)
+    assert not deployment.specification.weights_rec[:, 2].any()
+    assert deployment.report.orbit.after.free < deployment.report.orbit.before.free
 
 
 def test_labels_and_progress_are_used():

@@ -89,7 +89,9 @@ def _flat(found: "Symmetries", net: nn.Module, scales: Mapping[str, np.ndarray])
     factors = torch.ones(start, dtype=torch.float64)
     taken: dict[int, str] = {}
     for path, values in scales.items():
-        name = f"{paths.get(path, path)}.threshold"
+        # A graph's symmetries name modules as its vertices are named, others as named_modules does.
+        names = [f"{found_at}.threshold" for found_at in (paths.get(path, path), path)]
+        name = next((known for known in names if known in place_of), names[0])
         place = place_of.get(name, slice(0, -1))
         if place.stop - place.start != len(values):
             why = found.why(name) if name in found.names else ()

@@ -158,8 +158,15 @@ def search_orbit(
         driven = hidden_layer(mapped, teacher, sent), output_layer(mapped, teacher, sent)
         found = search.layers(shifts, driven, f", pass {number} on the chip's own events")
         best, latest = search.best_of(found, best)
+    if _has_bias(best) and not _has_bias(search.start):
+        search.notes.append("offsets give neurons a bias where none had one: with biases a core stays awake")
     report = _report(search, best, _certificate(net, bench, best.quantised), began)
     return Searched(best.quantised, bench.plan_of(best.quantised), report)
+
+
+def _has_bias(program: Measured) -> bool:
+    spec = program.quantised.specification
+    return bool(spec.bias.any() or spec.bias_out.any())
 
 
 def _nobody(what: str, done: int, total: int) -> None:
