@@ -178,19 +178,23 @@ def _slope(
     u, limit, PERIODIC: tl.constexpr, WINDOW: tl.constexpr, RELATIVE: tl.constexpr, CAP: tl.constexpr
 ):  # fmt: skip
     """Return the surrogate slope: PeriodicExponential's, else StepPWL's."""
-    if RELATIVE:
-        width = limit * WINDOW
-    else:
-        width = WINDOW
     if PERIODIC:
         half = limit * 0.5
         shifted = u - half
         periods = tl.floor(_divide(shifted, limit))
         periods = tl.where(periods > CAP - 1, CAP - 1, periods)
         folded = tl.where(u < limit, shifted, shifted - periods * limit)
-        slope = _divide(tl.exp(-tl.abs(folded - half) / width), limit)
+        if RELATIVE:
+            bump = tl.exp(-tl.abs(folded - half) / (limit * WINDOW))
+        else:
+            bump = tl.exp(-tl.abs(folded - half) / WINDOW)
+        slope = _divide(bump, limit)
     else:
-        slope = _divide(tl.where(u >= limit - width, tl.zeros_like(limit) + 1.0, 0.0), limit)
+        if RELATIVE:
+            lowest = limit - limit * WINDOW
+        else:
+            lowest = limit - WINDOW
+        slope = _divide(tl.where(u >= lowest, tl.zeros_like(limit) + 1.0, 0.0), limit)
     return slope
 
 
