@@ -12,6 +12,7 @@ ActuallySparse does; ``torch CSR`` is torch's own sparse product with its own gr
 """
 
 import argparse
+import copy
 import json
 import time
 from collections.abc import Callable
@@ -26,11 +27,13 @@ from torch import Tensor, nn
 from snnkit.sparse import SparseLayer
 
 DENSITIES = (0.5, 0.2, 0.1, 0.05, 0.01)
+CROSSOVER = (0.7, 0.6, 0.5, 0.4, 0.3, 0.2)
 SIZE = 1024
 GOALS = {0.1: 1.0, 0.05: 2.0, 0.01: 4.0}
 WRITTEN_OUT_GOAL = (0.1, 5.0)
 
-Call = Callable[[Tensor], Tensor]
+Case = tuple[str, int, int]
+"""Training, inference or events; batch; neurons."""
 
 
 class WrittenOut(nn.Module):
@@ -118,8 +121,9 @@ def measure(steps: dict[str, Callable[[], None]], threads: int, repeats: int) ->
     return {name: float(np.median(values)) * 1e3 for name, values in times.items()}
 
 
-def compare(part: str, batch: int, size: int, threads: int, repeats: int) -> dict[str, Any]:
+def compare(case: Case, threads: int, repeats: int, crossover: bool) -> dict[str, Any]:
     """Measure one batch size at all densities."""
+    part, batch, size = case
     torch.manual_seed(0)
     dense = nn.Linear(size, size)
     x, g = torch.randn(batch, size), torch.randn(batch, size)
@@ -127,8 +131,11 @@ def compare(part: str, batch: int, size: int, threads: int, repeats: int) -> dic
         x = (torch.rand(batch, size) < 0.05).float()
     print(f"\n{part}, {size} x {size}, batch {batch}, {threads} thread(s): times as fast as ...", flush=True)
     rows: dict[str, Any] = {}
-    for density in DENSITIES:
+    for density in CROSSOVER if crossover else DENSITIES:
         modules = {"dense": dense, **candidates(size, density)}
+        if crossover:
+            modules = {"snnkit": modules["snnkit"], "mode dense": copy.deepcopy(modules["snnkit"])}
+            modules["mode dense"].mode = "dense"
         if part == "events":
             modules["snnkit"].mode = "events"
         run = training if part == "training" else lambda module, x, g: inference(module, x)
@@ -144,7 +151,7 @@ def compare(part: str, batch: int, size: int, threads: int, repeats: int) -> dic
 
 
 def _goals(part: str, size: int, density: float, found: dict[str, float]) -> str:
-    if part != "training" or size != SIZE:
+    if part != "training" or size != SIZE or "written out" not in found:
         return ""
     goals = [("dense", GOALS[density])] if density in GOALS else []
     goals += [("written out", WRITTEN_OUT_GOAL[1])] if density == WRITTEN_OUT_GOAL[0] else []
@@ -155,7 +162,7 @@ def _goals(part: str, size: int, density: float, found: dict[str, float]) -> str
     return "   " + ", ".join(texts) if texts else ""
 
 
-PARTS: dict[str, list[tuple[str, int, int]]] = {
+PARTS: dict[str, list[Case]] = {
     "training": [("training", 128, SIZE)],
     "inference": [("inference", 1, SIZE), ("inference", 32, SIZE)],
     "events": [("events", 1, SIZE), ("events", 32, SIZE)],
@@ -179,7 +186,7 @@ def main() -> None:
         torch.set_num_threads(threads)
         for part in arguments.parts:
             for case in PARTS[part]:
-                results.append(compare(*case, threads, arguments.repeats))
+                results.append(compare(case, threads, arguments.repeats, part == "crossover"))
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2) + "\n")
 

@@ -214,7 +214,7 @@ class SparseLayer(SparseWeight):
             return self.mode == "dense"
         batch = math.prod(x.shape[:-1])
         trains = torch.is_grad_enabled() and (x.requires_grad or self.values.requires_grad)
-        return crossover.dense_is_faster(self.shape, self.density, batch, trains, x.device.type)
+        return crossover.dense_is_faster(self.density, batch, trains, x.device.type)
 
     def train(self, mode: bool = True) -> "SparseLayer":
         """Set the training mode; leaving it frees what only gradients need."""

@@ -11,6 +11,7 @@ from snnkit.sparse import formats, state
 from snnkit.sparse.errors import SparsityError
 from snnkit.sparse.restructure import StructureChange, matches, move_values
 from snnkit.sparse.structure import Compressed, Generation, Pattern, transposed
+from snnkit.sparse.written_out import written_out
 
 __all__ = ["SparseWeight"]
 
@@ -84,8 +85,7 @@ class SparseWeight(nn.Module):
         return self._written_out(self.values)
 
     def _written_out(self, values: Tensor) -> Tensor:
-        flat = values.new_zeros(self.out_features * self.in_features)
-        return flat.index_put((self.flat_indices(),), values).view(self.shape)
+        return written_out(values, self._pattern(False))
 
     @property
     def weight(self) -> Tensor:
