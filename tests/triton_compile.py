@@ -40,6 +40,7 @@ def spiking(target, case):
 
     blocks = Blocks.of(case["neurons"], case["synapses"], case["recurrent"])
     given = {"SYNAPSES": case["synapses"], "CAP": 2.0**16, "WINDOW": 0.3, "RECURRENT": case["recurrent"]}
+    given["RELATIVE"] = case["adapts"]
     given |= {"ADAPTS": case["adapts"], "KEEP_ADAPTATIONS": case["adapts"], "G_ADAPTATIONS": case["adapts"]}
     given |= {"BLOCK": blocks.neurons, "LANES": blocks.lanes, "STAGES": blocks.stages}
     if not case["synapses"]:

@@ -121,7 +121,8 @@ class FactorTable:
         result[0] = 1.0
         for name, parameter in self.parameters.items():
             for _, positions in parameter.terms:
-                result[_reordered(positions, orders.get(name, {}))] = entries[positions]
+                padded = positions.reshape((1,) * (len(parameter.shape) - positions.ndim) + positions.shape)
+                result[_reordered(padded, orders.get(name, {}))] = entries[padded]
         chosen: Floats = result[self.own]
         if np.isnan(chosen).any():
             return None
@@ -132,7 +133,7 @@ class FactorTable:
 
 def _reordered(positions: NDArray[np.int64], order: Mapping[int, NDArray[np.int64]]) -> NDArray[np.int64]:
     for axis, index in order.items():
-        if positions.ndim and positions.shape[axis] > 1:
+        if positions.shape[axis] > 1:
             positions = np.take(positions, index, axis)
     return positions
 

@@ -1,6 +1,8 @@
 """Scales and orders of neurons leave events as they are; with relative windows training as well."""
 
 import copy
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -99,6 +101,8 @@ def test_neurons_in_another_order_send_the_same_events(name):
     torch.testing.assert_close(output, expected, rtol=1e-12, atol=1e-12)
     order = element.permutations["0_LinearTorch.weight"]
     assert not torch.equal(order, torch.arange(N))
+    back = tensors(teleported(teleported(net, element), inverse(element)))
+    assert all(torch.equal(value, back[path]) for path, value in nn.Module.named_parameters(net))
     hidden = [path for path, spikes in all_spikes(records).items() if spikes.shape[-1] == N]
     for path in hidden:  # behind an addition as well: both populations are in one group
         assert torch.equal(other[path]["spikes"], records[path]["spikes"][..., order])
@@ -183,6 +187,12 @@ def test_one_threshold_for_all_ties_their_factors_until_it_is_expanded():
     assert torch.equal(other["1_aLIFTorch"]["spikes"], records["1_aLIFTorch"]["spikes"])
     with pytest.raises(ConfigurationError, match="Did you mean 'threshold'"):
         expand_to_neurons(net, "treshold")
+
+
+def test_the_page_of_the_docs_runs():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "teleport-spiking.md").read_text(encoding="utf-8")
+    tour = "\n".join(re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL))
+    exec(compile(tour, "docs/teleport-spiking.md", "exec"), {"__name__": "tour"})
 
 
 @pytest.mark.filterwarnings("ignore:LowPass is deprecated")
