@@ -87,7 +87,8 @@ def sweep(options: argparse.Namespace) -> None:
     from timm_models import create, example_input, index, one_per_file
 
     chosen = index(options.index)
-    chosen = [m for m in chosen if m.name in options.names] if options.names else one_per_file(chosen)
+    known = {model.name: model for model in chosen}
+    chosen = [known[name] for name in options.names] if options.names else one_per_file(chosen)
     chosen = [m for m in chosen if m.parameters <= _LARGEST and m.size <= _WIDEST]
     done = set()
     if options.out and options.out.exists():
