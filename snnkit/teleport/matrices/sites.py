@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -110,7 +109,9 @@ def matrix_sites(
 def sites_of_trace(found: Trace) -> tuple[MatrixSite, ...]:
     """Return the sites of a model whose tape was followed."""
     blocks = [block for block in found.constraints.blocks() if block.size > 1 and not block.diagonal]
-    classes, _, _ = found.constraints.classes() if blocks else (np.zeros(0, np.int64), None, None)
+    if not blocks:
+        return ()
+    classes, _, _ = found.constraints.classes()
     relied = [
         (condition, set(classes[nodes.numpy()[nodes.numpy() >= 0]].tolist()) if len(nodes) else None)
         for condition, nodes in found.conditions
