@@ -62,6 +62,8 @@ def multiply(values: Tensor, compressed: Compressed, x: Tensor) -> Tensor:
         compressed: lines of the matrix.
         x: ``(batch, columns)`` of the values' type.
     """
+    if x.shape[0] == 1:
+        return _multiply_tile(values, compressed, x.reshape(-1, 1)).view(1, -1)
     if x.shape[0] <= TILE:
         return _multiply_tile(values, compressed, x.T.contiguous()).T.contiguous()
     y = x.new_empty(x.shape[0], compressed.lines)
