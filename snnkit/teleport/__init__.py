@@ -4,9 +4,11 @@ from .activations import ScaledActivation, with_scaled_activations
 from .changes import Change
 from .channels import ChannelPart
 from .element import Element, compose, identity, inverse
+from .equalisation import are_equivalent, canonical_form, equalize
 from .errors import TeleportError
 from .files import load, save
 from .freedoms import Freedom
+from .neural_teleportation_model import NeuralTeleportationModel
 from .parts import Part, register_part
 from .sampling import SAMPLINGS, random
 from .symmetries import Symmetries, symmetries
@@ -18,11 +20,15 @@ __all__ = [
     "ChannelPart",
     "Element",
     "Freedom",
+    "NeuralTeleportationModel",
     "Part",
     "ScaledActivation",
     "Symmetries",
     "TeleportError",
+    "are_equivalent",
+    "canonical_form",
     "compose",
+    "equalize",
     "identity",
     "inverse",
     "load",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from snnkit.dag.analysis.copying import named_tensors
+from snnkit.teleport.activations import with_scaled_activations
 from snnkit.teleport.alignment import aligning_basis
 from snnkit.teleport.assignment import matching_permutations
 from snnkit.teleport.change_of_basis import Basis
@@ -34,16 +35,20 @@ class NeuralTeleportationModel(nn.Module):
 
     A change of basis (CoB) is one number for each hidden channel that may have one: a factor for channels
     that run through homogeneous functions, 1 or -1 for those before odd ones (tanh). Channels tied by
-    additions have one number; inputs, outputs and what no factor passes have none. Nothing is wrapped.
+    additions have one number; inputs, outputs and what no factor passes have none. Nothing is wrapped
+    unless ``scale_activations`` asks for it.
 
     Args:
         network: Any module; it is held, not copied.
         input_shape: Of an input, with the batch: ``(1, 3, 32, 32)``.
         example_inputs: Instead of a shape: a tensor, or the positional arguments.
         batch_norm: As for :func:`~snnkit.teleport.symmetries`.
+        scale_activations: Take a graph of the network with copies of its parameters in which activations that
+            let no factor pass (tanh, GELU) are scaled ones, so that all their channels have one; see
+            :func:`~snnkit.teleport.with_scaled_activations`. Their factors are buffers of the graph.
 
     Attributes:
-        network: The module that was given.
+        network: The module that was given, or its graph with scaled activations.
         basis: What the numbers of a CoB stand for.
 
     Example:
@@ -67,6 +72,7 @@ class NeuralTeleportationModel(nn.Module):
         *,
         example_inputs: Any = None,
         batch_norm: str = "statistics",
+        scale_activations: bool = False,
     ) -> None:
         super().__init__()
         if (input_shape is None) == (example_inputs is None):
@@ -74,6 +80,8 @@ class NeuralTeleportationModel(nn.Module):
         if input_shape is not None:
             like = next(network.parameters(), torch.zeros(()))
             example_inputs = torch.zeros(tuple(input_shape), dtype=like.dtype, device=like.device)
+        if scale_activations:
+            network = with_scaled_activations(network, example_inputs)
         self.network = network
         self._example = example_inputs
         self._batch_norm = batch_norm

@@ -377,6 +377,23 @@ def test_weights_drawn_from_histograms_have_their_ranges():
     assert float(model.network[0].weight.std().detach()) == pytest.approx(float(before[0].std()), rel=0.35)
 
 
+def test_other_activations_are_scaled_on_request():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(6, 5), nn.Tanh(), nn.Linear(5, 4), nn.ELU(), nn.Linear(4, 2)).double()
+    x = torch.randn(3, 6, dtype=torch.float64)
+    model = NeuralTeleportationModel(net, (1, 6), scale_activations=True)
+    assert model.get_cob_size() == 9
+    outputs, before, weights = model(x), state(model.network), model.get_weights()
+    assert torch.equal(outputs, net(x))
+    model.random_teleport(0.9, "intra_landscape", generator=seeded())
+    assert relative(model(x), net(x)) <= 1e-13
+    assert torch.allclose(model.calculate_cob(weights, model.get_weights()), model.get_cob())
+    other = NeuralTeleportationModel(net, (1, 6), scale_activations=True)
+    other.load_state_dict(model.state_dict())
+    assert relative(other(x), net(x)) <= 1e-13
+    assert equal_states(state(model.undo_teleportation().network), before)
+
+
 def test_layers_with_parameters_are_listed():
     model, _ = teleportable(Residual)
     assert [type(layer).__name__ for layer in model.get_neuron_layers()] == [
