@@ -26,7 +26,7 @@ def finished(tmp_path_factory):
     """The tiny matrix, run by a real process."""
     folder = tmp_path_factory.mktemp("experiment")
     (folder / "tiny.toml").write_text(TOML)
-    done = call("experiment", "tiny.toml", "--out", "out", "--json", cwd=folder)
+    done = call("experiment", "tiny.toml", "--out", "out", "--json", cwd=folder, timeout=600)
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout)
 

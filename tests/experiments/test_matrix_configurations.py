@@ -222,3 +222,8 @@ def test_labels_tell_only_what_differs():
     assert {labels.of(job, "optimizer.kwargs.lr") for job in jobs} == {"lr=0.1", "lr=0.01"}
     with pytest.raises(ConfigurationError, match="optimizer"):
         labels.of(jobs[0], "optimiser")
+
+
+def test_the_learning_rate_of_an_optimizer_is_torchs_default_where_none_is_given():
+    found = tiny(optimizers=["Adam", {"cls": "RMSprop", "kwargs": {"lr": 0.5}}, "SGD"]).optimizers
+    assert [optimizer.lr for optimizer in found] == [1e-3, 0.5, 1e-3]

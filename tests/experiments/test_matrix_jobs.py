@@ -172,9 +172,9 @@ def test_a_killed_run_goes_on_with_what_is_left(tmp_path):
     )
     try:
         results = out / "results"
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 600
         while not list(results.glob("*.json")):
-            assert time.monotonic() < deadline, "no result after two minutes"
+            assert time.monotonic() < deadline, "no result after ten minutes"
             time.sleep(0.02)
     finally:
         os.kill(running.pid, signal.SIGKILL)

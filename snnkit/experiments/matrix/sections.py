@@ -97,6 +97,11 @@ class Optimizer:
             raise ConfigurationError(unknown_key_message("optimizer", self.cls, known))
         _raise(argument_problems(self.cls, self.kwargs, known[self.cls]))
 
+    @property
+    def lr(self) -> float:
+        """The learning rate, torch's default where none is given."""
+        return float(self.kwargs.get("lr", optimizers()[self.cls]["lr"]))
+
 
 @dataclass(frozen=True)
 class TrainingParams:

@@ -62,28 +62,9 @@ class ResNet(nn.Module):
         kernel, stride = (7, 2) if large_images else (3, 1)
         self.stem = nn.Conv2d(in_channels, width, kernel, stride, kernel // 2, bias=False)
         self.norm = nn.BatchNorm2d(width)
-        stages, channels = [], width
-        for index, count in enumerate(blocks or _BLOCKS[depth]):
-            size, stage = width * 2**index, []
-            inner = (group_width or width) * 2**index * groups
-            for place in range(count):
-                stride = 2 if index and not place else 1
-                block: nn.Module
-                if bottleneck:
-                    block = _Bottleneck(
-                        channels,
-                        inner,
-                        size * _EXPANSION,
-                        stride=stride,
-                        groups=groups,
-                        activation=activation,
-                    )
-                else:
-                    block = _Basic(channels, size, stride, activation)
-                channels = size * _EXPANSION if bottleneck else size
-                stage.append(block)
-            stages.append(nn.Sequential(*stage))
-        self.stages = nn.Sequential(*stages)
+        counts = blocks or _BLOCKS[depth]
+        inner = (group_width or width) * groups if bottleneck else None
+        self.stages, channels = _stages(counts, width, inner, groups, activation)
         self.head = nn.Linear(channels, classes)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -124,6 +105,30 @@ class ResNeXt(ResNet):
             large_images=large_images,
             activation=activation,
         )
+
+
+def _stages(
+    counts: Sequence[int], width: int, inner: int | None, groups: int, activation: str
+) -> tuple[nn.Sequential, int]:
+    """Return the stages and their last channels; ``inner`` is a bottleneck's width, None for basic blocks."""
+    stages, channels = [], width
+    for index, count in enumerate(counts):
+        stage: list[nn.Module] = []
+        for place in range(count):
+            stride = 2 if index and not place else 1
+            size = width * 2**index
+            if inner is None:
+                stage.append(_Basic(channels, size, stride, activation))
+            else:
+                size *= _EXPANSION
+                stage.append(
+                    _Bottleneck(
+                        channels, inner * 2**index, size, stride=stride, groups=groups, activation=activation
+                    )
+                )
+            channels = size
+        stages.append(nn.Sequential(*stage))
+    return nn.Sequential(*stages), channels
 
 
 class _Basic(nn.Module):

@@ -61,6 +61,10 @@ class Panel:
         error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.nan
         return float(difference.mean()), float(error)
 
+    def has(self, *ways: str) -> bool:
+        """Whether there are results of all these ways."""
+        return {tuned.way for tuned in self.tuned} >= set(ways)
+
     def to_json(self) -> dict[str, Any]:
         """Return what the figures need as plain values."""
         return to_plain({"title": self.title, "boxes": self.boxes, "rates": self.rates})
@@ -95,8 +99,7 @@ def _over_rates(
 ) -> tuple[tuple[float, ...], tuple[float, ...], tuple[float, ...]]:
     by_rate: dict[float, list[float]] = {}
     for record in records:
-        rate = float(record.job.optimizer.kwargs.get("lr", np.nan))
-        by_rate.setdefault(rate, []).append(record.result["curves"][METRIC][-1])
+        by_rate.setdefault(record.job.optimizer.lr, []).append(record.result["curves"][METRIC][-1])
     rates = tuple(sorted(by_rate))
     means = tuple(float(np.mean(by_rate[rate])) for rate in rates)
     errors = tuple(

@@ -4,6 +4,7 @@ import traceback
 from collections.abc import Sequence
 from concurrent.futures import Executor
 from pathlib import Path
+from typing import Any
 
 from snnkit.experiments.matrix import Job, Record, Store
 from snnkit.experiments.training.job import Assignment, run_job
@@ -49,22 +50,25 @@ def run_jobs(
     store.write_jobs(jobs)
     todo = store.unfinished(jobs)
     progress.start(stage, len(jobs))
-    done, failed = len(jobs) - len(todo), dict[str, Exception]()
-    progress.advance(done)
+    finished, failed = len(jobs) - len(todo), dict[str, Exception]()
+    progress.advance(finished)
     tasks = [Assignment(job, data) for job in todo]
-    for place, outcome in outcomes(run_job, tasks, jobs=processes, executor=executor):
-        job = todo[place]
-        if isinstance(outcome, Exception):
-            failed[job.name] = outcome
-            store.write_failure(job, "".join(traceback.format_exception(outcome)))
-        else:
-            store.write_result(job, outcome)
-        done += 1
+    ended = outcomes(run_job, tasks, jobs=processes, executor=executor)
+    for done, (place, outcome) in enumerate(ended, finished + 1):
+        _keep(todo[place], outcome, store, failed)
         progress.advance(done, f"{len(failed)} failed" if failed else "")
     if failed:
         raise JobsFailedError(_complaint(failed, len(jobs), store))
-    progress.finish(f"{len(jobs)} jobs, {len(todo)} of them now" if len(todo) < len(jobs) else f"{done} jobs")
+    progress.finish(f"{len(jobs)} jobs" + (f", {len(todo)} of them now" if finished else ""))
     return [store.record(job) for job in jobs]
+
+
+def _keep(job: Job, outcome: dict[str, Any] | Exception, store: Store, failed: dict[str, Exception]) -> None:
+    if isinstance(outcome, Exception):
+        failed[job.name] = outcome
+        store.write_failure(job, "".join(traceback.format_exception(outcome)))
+    else:
+        store.write_result(job, outcome)
 
 
 def _complaint(failed: dict[str, Exception], count: int, store: Store) -> str:

@@ -22,7 +22,10 @@ def leads(panels: Sequence[Panel], epochs: Sequence[int], way: str, other: str =
     told = [
         f"{panel.title} {panel.lead(first, way, other):+.1f} and {panel.lead(last, way, other):+.1f}"
         for panel in panels
+        if panel.has(way, other)
     ]
+    if not told:
+        return ""
     return (
         f"The mean of {_noun(way)} lies above that of {_noun(other)} after epochs {first} and {last} by, in "
         f"points of validation accuracy: {'; '.join(told)}."
@@ -33,9 +36,13 @@ def tuned_leads(panels: Sequence[Panel], way: str, other: str = _NONE) -> str:
     """Say how far ``way`` lies above ``other`` on the test images when both have their best learning rate."""
     told = []
     for panel in panels:
+        if not panel.has(way, other):
+            continue
         mean, error = panel.tuned_lead(way, other)
         spread = f" ± {error:.1f}" if np.isfinite(error) else ""
         told.append(f"{panel.title} {mean:+.1f}{spread}")
+    if not told:
+        return ""
     return (
         f"Tuned alike, {_noun(way)} are ahead of {_noun(other)} on the test images by, in points with "
         f"standard error over paired runs: {'; '.join(told)}."
