@@ -14,7 +14,7 @@ from snnkit.utilities.chips import Chip, get_chip
 from snnkit.utilities.errors import ConfigurationError
 
 from ..mapping.check import report_of
-from ..mapping.lowering import inspect_network, refusal
+from ..mapping.lowering import Inspection, inspect_network, refusal
 from ..mapping.mapped_network import MappedNetwork
 from ..mapping.resources import resources_of
 from ..simulator.xylo_sim import OutputMode, XyloSim
@@ -164,36 +164,31 @@ def deploy(
         refuse_method_for("patched", method)
     if inspection.violations:
         raise MappingError(refusal(entry, inspection.violations), inspection.violations)
-    mapped = inspection.mapped
     data = None
     if calibration is not None:
         circuit = inspection.circuit
         data = Calibration.of(net, circuit, entry, calibration, labels=labels, readout=readout)
-    quantised, chosen = _program(net, mapped, data, method, (plan, trained, headroom))
-    searched = None
-    if method == "orbit" and data is not None:
-        from ..orbit.search import search_orbit
+    start = _program(net, inspection.mapped, data, method, (plan, trained, headroom))
+    if method != "orbit" or data is None:
+        return _with_report(inspection, *start, data)
+    from ..orbit.search import search_orbit
 
-        fixed = plan is not None
-        searched = search_orbit(
-            net,
-            mapped,
-            (quantised, chosen),
-            data,
-            settings=orbit,
-            fixed_shifts=fixed,
-            on_progress=on_progress,
-        )
-        quantised, chosen = searched.quantised, searched.plan
-    curve = () if data is None else shift_curve(mapped, data, _with_peaks(chosen, data))
-    deployment = deployment_of(
-        mapped, quantised, chosen, data, notes=report_of(inspection).notes, curve=curve
+    fixed = plan is not None
+    found = search_orbit(
+        net, inspection.mapped, start, data, settings=orbit, fixed_shifts=fixed, on_progress=on_progress
     )
-    if searched is None:
-        return deployment
+    deployment = _with_report(inspection, found.quantised, found.plan, data)
     # States that saturate were judged with everything else: there is nothing to raise.
     notes = tuple(note for note in deployment.report.notes if note != _SATURATING)
-    return replace(deployment, report=replace(deployment.report, orbit=searched.report, notes=notes))
+    return replace(deployment, report=replace(deployment.report, orbit=found.report, notes=notes))
+
+
+def _with_report(
+    inspection: Inspection, quantised: QuantisedNetwork, plan: ScalePlan, data: Calibration | None
+) -> Deployment:
+    mapped = inspection.mapped
+    curve = () if data is None else shift_curve(mapped, data, _with_peaks(plan, data))
+    return deployment_of(mapped, quantised, plan, data, notes=report_of(inspection).notes, curve=curve)
 
 
 def _program(

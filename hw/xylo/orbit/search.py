@@ -87,7 +87,9 @@ class _Search:
         start = self.start.quantised
         scales, given = (start.scale, start.scale_out)[place], shifts_of(start.specification)[place]
         found = search_layer(layer, shifts, self.settings, self.on_progress, what=what, starts=scales)
-        if shifts == given or found.mismatch <= int(self.start.forced[place].sum()):
+        driven_by_the_network = layer is self.bench.layers[place]
+        worse = found.mismatch > int(self.start.forced[place].sum())
+        if shifts == given or not (driven_by_the_network and worse):
             return found
         # Shifts were chosen on fewer recordings. With the start's own no neuron can get worse than there.
         self.notes.append(f"{what}: the shifts that were chosen did not hold on all recordings")
@@ -100,7 +102,7 @@ class _Search:
             The best program, and the one with both layers.
         """
         hidden, output = chosen
-        pairs = {(hidden, output): None, (hidden, None): None, (None, output): None}
+        pairs = dict.fromkeys([(hidden, output), (hidden, None), (None, output)])
         found = [self._measured(pair) for pair in pairs if pair != (None, None)]
         for program in found:
             if self.is_better(program, best):
