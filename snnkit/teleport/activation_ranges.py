@@ -24,16 +24,22 @@ def activation_ranges(model: nn.Module, batches: Iterable[Any]) -> dict[str, Ten
     """Run a model, and return for its weights the largest absolute value of each channel they read.
 
     Args:
-        model: Run as it is, without gradients.
+        model: It runs in evaluation mode, without gradients, and is left as it was.
         batches: Inputs: tensors, or tuples of the positional arguments.
 
     Returns:
         By path of the weight, float64 tensors that broadcast against it.
     """
     watcher = _Watcher(named_tensors(model))
-    with torch.no_grad(), watcher:
-        for batch in batches:
-            model(*batch) if isinstance(batch, list | tuple) else model(batch)
+    modes = [(module, module.training) for module in nn.Module.modules(model)]
+    nn.Module.eval(model)
+    try:
+        with torch.no_grad(), watcher:
+            for batch in batches:
+                model(*batch) if isinstance(batch, list | tuple) else model(batch)
+    finally:
+        for module, training in modes:
+            module.training = training
     return {name: seen.cpu() for name, seen in watcher.found.items()}
 
 

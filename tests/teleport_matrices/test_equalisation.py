@@ -147,6 +147,17 @@ def test_activation_ranges_are_those_of_the_inputs_of_weights():
     assert torch.equal(seen["grouped.weight"][0], seen["grouped.weight"][3])
 
 
+def test_calibration_leaves_modes_and_statistics_alone():
+    model, x = case("residual")
+    model.train()
+    model.head.eval()
+    before = model.norm.num_batches_tracked.clone()
+    activation_ranges(model, [x])
+    assert torch.equal(model.norm.num_batches_tracked, before)
+    assert model.training
+    assert not model.head.training
+
+
 def test_per_tensor_quantisation_survives_a_teleport_once_equalised():
     model, x = case("mlp")
     outputs = model(x)

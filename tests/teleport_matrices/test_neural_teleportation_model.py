@@ -191,6 +191,24 @@ def test_order_of_an_addition_does_not_matter():
     assert torch.equal(*bases)
 
 
+def test_sum_that_nothing_reads_is_no_obstacle():
+    """Where an addition had to be followed by a layer, such networks were refused."""
+
+    class End(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b, self.c = nn.Linear(6, 8), nn.Linear(8, 4), nn.Linear(8, 4)
+
+        def forward(self, x):
+            x = F.relu(self.a(x))
+            return self.b(x) + self.c(x)
+
+    model, x = NeuralTeleportationModel(End().double(), (1, 6)), torch.randn(4, 6, dtype=torch.float64)
+    outputs = model(x)
+    assert model.get_cob_size() == 8
+    assert relative(model.random_teleport(0.9, generator=seeded())(x), outputs) <= 1e-13
+
+
 def test_wrapping_a_network_keeps_its_weights_and_adds_none():
     """Where layers were swapped for others, weights were drawn anew and biases appeared."""
     net = nn.Sequential(
