@@ -85,11 +85,13 @@ class SparseLayer(SparseWeight):
 
         def uniform(count: int) -> nn.Parameter:
             numbers = torch.rand(count, generator=generator, device="cpu").mul_(2 * bound).sub_(bound)
-            return nn.Parameter(numbers.to(device=device or torch.get_default_device(), dtype=dtype))
+            return nn.Parameter(numbers.to(dtype=dtype))
 
         self.values = uniform(len(places))
         self.bias = uniform(out_features) if bias else None
-        self._place(places.to(self.values.device))
+        # Places are sorted on the CPU, which also makes layers without numbers, on the meta device.
+        self._place(places)
+        self.to(torch.get_default_device() if device is None else device)
         self.train(train_mode)
 
     @classmethod
@@ -171,13 +173,15 @@ class SparseLayer(SparseWeight):
 
         Raises:
             ShapeError: the last axis of ``x`` does not have ``in_features`` numbers.
-            SparsityError: ``x`` has another type than the layer, outside autocast.
+            SparsityError: ``x`` is a sparse tensor, or has another type than the layer, outside autocast.
         """
         if x.dim() == 0 or x.shape[-1] != self.in_features:
             raise ShapeError(
                 f"SparseLayer takes (..., {self.in_features}), its in_features last; the input has shape "
                 f"{tuple(x.shape)}."
             )
+        if x.layout != torch.strided:
+            raise SparsityError(f"SparseLayer takes dense inputs, not {x.layout}: call to_dense() first.")
         if x.is_meta:
             return x.new_empty(*x.shape[:-1], self.out_features)
         x, values, bias = self._cast(x)

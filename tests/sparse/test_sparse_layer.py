@@ -106,6 +106,15 @@ def test_a_state_dict_of_a_dense_layer_fits():
     assert layer.nnz == int((linear.weight != 0).sum())
 
 
+def test_layers_made_without_numbers_are_filled_by_a_state_dict():
+    source = make(format="csr")
+    with torch.device("meta"):
+        target = SparseLayer(40, 24, density=0.1)
+    assert {tensor.device.type for tensor in (*target.parameters(), *target.buffers())} == {"meta"}
+    target.load_state_dict(source.state_dict(), assign=True)
+    assert torch.equal(target.dense_weight(), source.dense_weight())
+
+
 def test_assigned_state_keeps_its_tensors():
     source, target = make(format="csr"), make(density=0.1, format="csr")
     state = source.state_dict()
@@ -320,6 +329,8 @@ def test_inputs_that_do_not_fit_are_refused():
         layer(torch.tensor(1.0))
     with pytest.raises(SparsityError, match="float64"):
         layer(torch.randn(3, 40).double())
+    with pytest.raises(SparsityError, match="to_dense"):
+        layer(torch.randn(3, 40).to_sparse())
     with pytest.raises(SparsityError, match="int64"):
         layer(torch.ones(3, 40, dtype=torch.int64))
 
