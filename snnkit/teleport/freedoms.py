@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from snnkit.dag.channels import Group
+from snnkit.dag.channels import Coupling, Group
 from snnkit.dag.scales.elimination import Number
 from snnkit.dag.scales.solution import Scales, in_order
 
@@ -73,11 +73,16 @@ def _powers(
     return [(index, int(power) if power.is_integer() else power) for index, power in sorted(powers)]
 
 
-def freedoms_of_groups(groups: tuple[Group, ...]) -> dict[str, tuple[Freedom, Group]]:
-    """Return the freedoms of order, by name, each with the group whose channels may be moved."""
+def freedoms_of_groups(coupling: Coupling) -> dict[str, tuple[Freedom, Group]]:
+    """Return the freedoms of order, by name, each with the group whose channels may be moved.
+
+    What no operation reads stays as it is: something may read it in training.
+    """
     found: dict[str, tuple[Freedom, Group]] = {}
-    for group in groups:
-        if not group.permutable or group.size < 2:
+    read = {value.name for op in coupling.tape.operations for value in op.inputs if value.name}
+    for group in coupling.groups:
+        is_read = any(member.name in read for member in group.members)
+        if not group.permutable or group.size < 2 or not is_read:
             continue
         base = group.name if group.kind == "channels" else f"{group.name} {group.kind}"
         name, count = base, 1

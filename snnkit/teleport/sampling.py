@@ -59,23 +59,31 @@ def random(
     draw = _draw(sampling, cob_range, center, generator, symmetries.scale_table.denominator)
     if signs not in _SIGNS:
         raise TeleportError(unknown_key_message("treatment of signs", signs, _SIGNS))
-    scales, negative = {}, {}
+    scales, negative = _factors(symmetries, draw, required=signs == "required")
+    if signs == "none":
+        negative = {}
+    orders = _orders(symmetries.permutations, generator) if permutations else {}
+    return Element(symmetries, (ChannelPart(symmetries, scales, negative, orders),))
+
+
+def _factors(
+    symmetries: Symmetries, draw: Draw, *, required: bool
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Draw scales and signs; channels that have both get them from one number."""
     odd = {freedom.name: freedom.size for freedom in symmetries.signs}
+    scales: dict[str, Tensor] = {}
+    negative: dict[str, Tensor] = {}
     for freedom in symmetries.scales:
         drawn = draw(freedom.size)
         scales[freedom.name] = drawn.abs()
         if odd.get(freedom.name) == freedom.size:
             negative[freedom.name] = drawn.sign()
-        elif signs == "required" and bool((drawn < 0).any()):
+        elif required and bool((drawn < 0).any()):
             raise TeleportError(_not_odd(freedom))
-    if signs != "none":
-        for freedom in symmetries.signs:
-            if freedom.name not in negative:
-                negative[freedom.name] = draw(freedom.size).sign()
-    else:
-        negative = {}
-    orders = _orders(symmetries.permutations, generator) if permutations else {}
-    return Element(symmetries, (ChannelPart(symmetries, scales, negative, orders),))
+    for freedom in symmetries.signs:
+        if freedom.name not in negative:
+            negative[freedom.name] = draw(freedom.size).sign()
+    return scales, negative
 
 
 def _not_odd(freedom: Freedom) -> str:

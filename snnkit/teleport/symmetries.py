@@ -48,7 +48,7 @@ class Symmetries:
         self._sign: Scales = scales_of_tape(tape, "sign", batch_norm)
         self.scales, scaled = freedoms_of_scales(self._positive, "scale")
         self.signs, signed = freedoms_of_scales(self._sign, "sign")
-        self._groups = freedoms_of_groups(self.coupling.groups)
+        self._groups = freedoms_of_groups(self.coupling)
         self.permutations: tuple[Freedom, ...] = tuple(freedom for freedom, _ in self._groups.values())
         self.scale_table = FactorTable(self._positive, scaled)
         self.sign_table = FactorTable(self._sign, signed)

@@ -47,7 +47,10 @@ def _element(seed: int, sampling: str = "inter_landscape") -> Element:
 
 
 def _distance(one: Element, other: Element) -> float:
-    new, wanted = ({**TENSORS, **e.apply(TENSORS)} for e in (one, other))
+    with torch.no_grad():
+        new, wanted = (
+            {k: v.detach() for k, v in {**TENSORS, **e.apply(TENSORS)}.items()} for e in (one, other)
+        )
     return max(
         float((new[k] - wanted[k]).abs().max() / wanted[k].abs().max().clamp(min=1))
         for k in TENSORS

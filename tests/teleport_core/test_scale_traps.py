@@ -257,3 +257,14 @@ def test_sizes_of_zero_and_one():
     assert torch.allclose(model(x), before, rtol=1e-12)
     assert symmetries(nn.Linear(3, 2), torch.randn(0, 3)).n_scales == 0
     assert fresh(1).size == 1
+
+
+def test_what_only_training_reads_stays():
+    class Auxiliary(Base):
+        def forward(self, x):
+            y = torch.relu(self.one(x))
+            return self.norm(y) if self.training else self.two(y)
+
+    model = Auxiliary().eval()
+    element = random_teleport(model, torch.randn(3, 4), 0.9, permutations=True)
+    assert not any(name.startswith("norm") for name in element.changes())
