@@ -81,7 +81,7 @@ def panels_of(
     labels = Labels(record.job for record in records)
     inner = [key for key in labels.varying if key.startswith("optimizer.") and key != _RATE]
     found = []
-    for title, part in by_label(records, labels, panel_by).items():
+    for title, part in by_label(records, labels, panel_by, short=True).items():
         series = by_label(part, labels, ["teleport", *inner])
         boxes = {
             label: {epoch: tuple(at_epoch(some, METRIC, epoch).tolist()) for epoch in box_epochs}

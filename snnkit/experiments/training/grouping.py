@@ -76,9 +76,14 @@ def grouped(
     return found
 
 
-def by_label(records: Sequence[Record], labels: Labels, fields: Sequence[str]) -> dict[str, list[Record]]:
-    """Return the same with the labels joined into one."""
-    return {" · ".join(label): some for label, some in grouped(records, labels, fields).items()}
+def by_label(
+    records: Sequence[Record], labels: Labels, fields: Sequence[str], *, short: bool = False
+) -> dict[str, list[Record]]:
+    """Return the same with the labels joined into one; ``short`` leaves out what all of them share."""
+    found = grouped(records, labels, fields)
+    columns = list(zip(*found, strict=True))
+    told = [i for i, column in enumerate(columns) if not short or len(found) == 1 or len(set(column)) > 1]
+    return {" · ".join(label[i] for i in told): some for label, some in found.items()}
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -12,8 +12,8 @@ __all__ = ["EXPERIMENT"]
 def _reading(panels: Sequence[Panel], epochs: Sequence[int]) -> str:
     return (
         "Weights that begin small (a gain or deviation of 0.02) give small gradients in deep nets without "
-        "normalisation, and training at the small rates of the grid hardly moves; a teleport of range 0.9 "
-        "enlarges the gradients as ever, and cannot repair that. "
+        "normalisation, and training hardly moves. A teleport enlarges the gradients on average, as a larger "
+        "learning rate would enlarge the steps. "
         f"{leads(panels, epochs, 'teleport')} {tuned_leads(panels, 'teleport')} Compare these "
         "numbers with the differences between the panels, which are those of the initial weights."
     )

@@ -15,8 +15,9 @@ def _reading(panels: Sequence[Panel], epochs: Sequence[int]) -> str:
         "orbit of scales to move on, and the earlier project gave them one by wrapping every activation into "
         "c f(x / c), which teleporting sets. The same is done here, for the nets that are not teleported too "
         "(c = 1, the plain activation). A teleport then changes the architecture's activations, not its "
-        f"weights alone. {leads(panels, epochs, 'teleport')} {tuned_leads(panels, 'teleport')} As with ReLU, "
-        "what a teleport changes is the learning rate of each parameter."
+        f"weights alone. {leads(panels, epochs, 'teleport')} {tuned_leads(panels, 'teleport')} Of a lead "
+        "that is left at the best rates, mind the standard error, the steps of the grid, and that a teleport "
+        "gives parameters different learning rates, which one rate for all cannot do."
     )
 
 

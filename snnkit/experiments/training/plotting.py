@@ -52,7 +52,7 @@ def draw_plots(store: Store, plot: Plot, folder: Path) -> list[Path]:
     labels = Labels(record.job for record in records)
     of_panels = {
         title: by_label(part, labels, plot.group_by)
-        for title, part in by_label(records, labels, plot.panel_by).items()
+        for title, part in by_label(records, labels, plot.panel_by, short=True).items()
     }
     order = list(dict.fromkeys(label for series in of_panels.values() for label in series))
     if len(order) > _MOST_SERIES:
