@@ -188,13 +188,18 @@ def _reading(results: Sequence[Any], settings: Settings) -> str:
             near = [sparsity for sparsity, mean in pairs if mean >= dense - 0.01]
             words = f"up to {max(near):.0%} sparsity" if near else "at none of these sparsities"
             sentences.append(f"{model}, {way}: within one point of dense {words}.")
+    spread = "There is one network of each kind, so small differences say nothing."
+    if settings.repeats > 1:
+        spread = (
+            f"Spreads are standard deviations over {settings.repeats} seeds: differences below about two of "
+            "them say nothing."
+        )
     return (
         "Sparsity is that of all weights of linear and convolutional layers together; norms and biases "
         f"stay. {' '.join(sentences)} Retrained and gradual nets have seen twice the epochs of the dense "
         "one; the nets that start sparse get the same total at once, and so does the row 'dense, longer', "
         "with which all are compared. One-shot pruning drops the smallest weights of the whole network. "
-        f"Spreads are standard deviations over {settings.repeats} seeds: differences below about two of them "
-        "say nothing. Accuracy says nothing of speed or memory: see the experiment sparse-memory."
+        f"{spread} Accuracy says nothing of speed or memory: see the experiment sparse-memory."
     )
 
 
