@@ -39,10 +39,15 @@ _PURPOSES = {
     "igraph": "pictures of graphs",
     "matplotlib": "figures of the report",
     "jinja2": "the report page",
+    "scikit-learn": "digits, the experiments' images",
+    "pyyaml": "experiments' configurations in YAML",
+    "distributed": "experiments on a cluster",
+    "dask-jobqueue": "experiments through SLURM",
     "rockpool": "comparing with Rockpool, bringing its nets over",
     "xylosim": "comparing with the vendor's simulator",
 }
-_EXTRAS = ("report", "data", "rockpool", "oracles")
+_IMPORT_NAMES = {"scikit-learn": "sklearn", "pyyaml": "yaml", "dask-jobqueue": "dask_jobqueue"}
+_EXTRAS = ("report", "drawing", "data", "experiments", "cluster", "rockpool", "oracles")
 _SHARED_LIBRARIES = (*EXTENSION_SUFFIXES, ".so", ".dylib", ".dll", ".pyd")
 
 PartState = Literal["ok", "missing", "old", "broken"]
@@ -127,8 +132,8 @@ def _version(distribution: str) -> str | None:
 
 
 def find_part(name: str, minimum: str | None = None, extra: str | None = None) -> Part:
-    """Describe the package ``name``, whose import and distribution names agree, without importing it."""
-    version, spec = _version(name), _spec(name)
+    """Describe the distribution ``name`` without importing it."""
+    version, spec = _version(name), _spec(_IMPORT_NAMES.get(name, name))
     install = f'pip install "snnkit[{extra}]"' if extra else f'pip install "{name}>={minimum}"'
     purpose = _PURPOSES.get(name, "")
     if spec is None or not _has_code(spec):
@@ -153,7 +158,8 @@ def optional_parts() -> tuple[Part, ...]:
     parts: dict[str, Part] = {}
     for extra in _EXTRAS:
         for name, minimum in requirements.get(extra, {}).items():
-            parts.setdefault(name, find_part(name, minimum, extra))
+            if name != "snnkit":  # an extra that includes another
+                parts.setdefault(name, find_part(name, minimum, extra))
     return tuple(parts.values())
 
 

@@ -16,7 +16,7 @@ from snnkit.utilities.errors import MissingDependencyError
 
 @pytest.fixture
 def igraph():
-    return pytest.importorskip("igraph", reason="pictures of graphs need the report extra")
+    return pytest.importorskip("igraph", reason="pictures of graphs need the drawing extra")
 
 
 class Net(nn.Module):
@@ -229,5 +229,5 @@ def test_parameters_stand_directly_above_their_reader(igraph):
 
 def test_without_igraph_the_message_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "igraph", None)
-    with pytest.raises(MissingDependencyError, match=r"snnkit\[report\]"):
+    with pytest.raises(MissingDependencyError, match=r"snnkit\[drawing\]"):
         captured().draw()

@@ -10,7 +10,7 @@ PAGE = (ROOT / "docs" / "graphs.md").read_text(encoding="utf-8")
 
 
 def test_the_tour_runs_and_draws_the_pictures_of_the_page(tmp_path, monkeypatch, capsys):
-    pytest.importorskip("igraph", reason="pictures of graphs need the report extra")
+    pytest.importorskip("igraph", reason="pictures of graphs need the drawing extra")
     monkeypatch.chdir(tmp_path)
     tour = "\n".join(re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL))
     exec(compile(tour, "docs/graphs.md", "exec"), {"__name__": "tour"})

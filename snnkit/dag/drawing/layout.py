@@ -67,7 +67,7 @@ def lay_out(sizes: dict[str, tuple[float, float]], edges: list[tuple[str, str]])
 
 
 def _layered(places: dict[str, Place], edges: list[tuple[str, str]]) -> _Layers:
-    require("igraph", "report", "A picture of a graph")
+    require("igraph", "drawing", "A picture of a graph")
     import igraph
 
     number = {name: i for i, name in enumerate(places)}
