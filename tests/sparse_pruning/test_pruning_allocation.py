@@ -73,7 +73,9 @@ def test_global_keeps_what_sorting_all_scores_keeps(total):
     everything = torch.cat([score.flatten() for score in scores.values()])
     least = everything.sort(descending=True).values[min(total, len(everything)) - 1]
     found = allocate("global", scores, min(total, len(everything)))
-    assert found == {name: int((score >= least).sum()) for name, score in scores.items()}
+    assert sum(found.values()) == min(total, len(everything))
+    for name, score in scores.items():  # of equal scores at the edge, only some stay
+        assert int((score > least).sum()) <= found[name] <= int((score >= least).sum())
 
 
 def test_er_and_erk_densities_follow_their_formulas():
