@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from snnkit.sparse.layer import SparseLayer
 from snnkit.sparse.masked import Masked
+from snnkit.sparse.synapses import Synapses
 
 __all__ = ["dense_gradients"]
 
@@ -35,7 +36,7 @@ def dense_gradients(model: nn.Module) -> Iterator[dict[nn.Module, Tensor]]:
         for layer in nn.Module.modules(model):
             if isinstance(layer, SparseLayer):
                 undo.callback(layer.register_forward_hook(_catcher(found)).remove)
-            elif isinstance(layer, Masked):
+            elif isinstance(layer, Masked | Synapses):
                 layer.watch = _adder(found, layer)
                 undo.callback(setattr, layer, "watch", None)
         yield found

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from snnkit.sparse.layer import SparseLayer
+from snnkit.sparse.weight import SparseWeight
 
 __all__ = ["LayerMemory", "Memory", "memory"]
 
@@ -74,7 +74,7 @@ def memory(model: nn.Module) -> Memory:
 
     A storage counts whole, also where a tensor shows a part of it. Gradients, the states of optimisers and
     activations are not in it. Sparse layers that have been trained keep their weight's other direction
-    (``turned_*``) until ``eval()``: it counts as long as it is there.
+    until ``eval()``: it counts as long as it is there.
 
     Args:
         model: any model.
@@ -96,6 +96,8 @@ def _tensors(module: nn.Module) -> Iterator[Tensor]:
         for tensor in store.values():
             if tensor is not None:
                 yield from _parts(tensor)
+    if isinstance(module, SparseWeight):
+        yield from module._turned
 
 
 def _parts(tensor: Tensor) -> Iterator[Tensor]:
@@ -133,12 +135,12 @@ def _holds_numbers(tensor: Tensor) -> bool:
 
 def _kind(module: nn.Module) -> str:
     name = type(module).__name__
-    return f"{name} {module.format}" if isinstance(module, SparseLayer) else name
+    return f"{name} {module.format}" if isinstance(module, SparseWeight) else name
 
 
 def _dense_bytes(module: nn.Module, own: list[Tensor]) -> int:
     numbers = sum(_bytes(tensor) for tensor in own if _holds_numbers(tensor))
-    if not isinstance(module, SparseLayer) or not any(tensor is module.values for tensor in own):
+    if not isinstance(module, SparseWeight) or not any(tensor is module.values for tensor in own):
         return numbers
     size = module.values.element_size()
     return numbers - _bytes(module.values) + module.out_features * module.in_features * size

@@ -32,6 +32,7 @@ class Format:
 _formats: dict[str, Format] = {}
 
 _PROVIDERS = {
+    "snnkit.sparse.spiking": "snnkit.sparse.spiking.graph_files",
     "snnkit.sparse": "snnkit.sparse.graph_files",
     "snnkit.teleport": "snnkit.teleport.activations",
     "snnkit": "snnkit.nn.graph_files",

@@ -76,7 +76,7 @@ def load_module(module: TorchModule, filename: str | Path) -> None:
     try:
         # A rehearsal on a copy: if the module's own checks refuse a value, the module stays as it was.
         _restore(copy.deepcopy(module), content)
-    except (SnnkitError, TypeError, ValueError) as error:
+    except (SnnkitError, RuntimeError, TypeError, ValueError) as error:
         raise FileFormatError(f"{filename} holds a value that the module refuses: {error}") from error
     _restore(module, content)
 
@@ -102,12 +102,20 @@ def _read_content(filename: str | Path) -> Node:
 
 def _values_declared(module: nn.Module) -> dict[str, Attribute]:
     """Return the declared attributes, without those whose value is a submodule."""
-    registry = module.__dict__.get("_registry", {})
+    registry = {} if _follows_structure(module) else module.__dict__.get("_registry", {})
     return {name: entry for name, entry in registry.items() if name not in module._modules}
+
+
+def _follows_structure(module: nn.Module) -> bool:
+    """Whether a module's tensors are those of its ``state_dict()``, which it takes in any number."""
+    return bool(getattr(module, "tensors_follow_structure", False))
 
 
 def _plain_values(module: nn.Module) -> dict[str, tuple[str, Any]]:
     """Return what a module registered by torch's own means: name -> (kind, tensor)."""
+    if _follows_structure(module):
+        tensors = module.state_dict(keep_vars=True)
+        return {n: ("Parameter" if isinstance(t, nn.Parameter) else "State", t) for n, t in tensors.items()}
     registry = module.__dict__.get("_registry", {})
     values: dict[str, tuple[str, Any]]
     values = {name: ("Parameter", value) for name, value in module.named_parameters(recurse=False)}
@@ -171,7 +179,11 @@ def _attribute_differences(module: nn.Module, attributes: Node, path: str) -> li
             value = json_to_param(attributes[name]["value"])
             if name in registry and (registry[name].is_tensor or value is not None):
                 registry[name].check(f"{path}.{name}", value)
-            elif name in plain and shape_of(value) != shape_of(plain[name][1]):
+            elif (
+                name in plain
+                and not _follows_structure(module)
+                and shape_of(value) != shape_of(plain[name][1])
+            ):
                 raise ShapeError(f"{path}.{name} must be of shape {shape_of(plain[name][1])}.")
         except ShapeError as error:
             problems.append(str(error))
@@ -192,8 +204,11 @@ def _restore(module: nn.Module, node: Node) -> None:
         for name in _values_declared(module).keys() - attributes.keys():
             _withdraw(module, name)
         module._registry = {name: module._registry[name] for name in _in_order(module, attributes)}
+    if _follows_structure(module):
+        module.load_state_dict({name: json_to_param(entry["value"]) for name, entry in attributes.items()})
     for name, (_, value) in _plain_values(module).items():
-        value.data.copy_(json_to_param(attributes[name]["value"]))
+        if not _follows_structure(module):
+            value.data.copy_(json_to_param(attributes[name]["value"]))
         value.requires_grad_(attributes[name].get("trainable", value.requires_grad))
     for name, child in children_of(module):
         _restore(child, node["modules"][name])

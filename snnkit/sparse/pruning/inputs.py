@@ -12,6 +12,8 @@ from torch.nn import functional as F
 from snnkit.nn.modules import LIFBaseTorch, LIFNeuronTorch, LinearTorch, TorchModule
 from snnkit.sparse import SparseLayer
 from snnkit.sparse.pruning.weights import PrunableWeight
+from snnkit.sparse.synapses import Synapses
+from snnkit.sparse.weight import SparseWeight
 from snnkit.utilities.errors import ConfigurationError, DataError
 
 __all__ = ["Batches", "InputSquares", "batches_of", "input_squares", "inverse_thresholds", "run"]
@@ -137,7 +139,9 @@ def input_squares(
 
 def _holders(model: nn.Module, weight: PrunableWeight) -> list[nn.Module]:
     """Return the layers that share a weight; what any of them multiplies counts."""
-    held = "values" if isinstance(weight.module, SparseLayer) else weight.attribute
+    if isinstance(weight.module, Synapses):
+        return [m for m in nn.Module.modules(model) if m._modules.get("synapses") is weight.module]
+    held = "values" if isinstance(weight.module, SparseWeight) else weight.attribute
     return [
         module
         for module in nn.Module.modules(model)
@@ -153,7 +157,7 @@ _Rule = Callable[[Any, Tensor, Tensor], tuple[Tensor, int]]
 
 
 def _rule(weight: PrunableWeight) -> _Rule | None:
-    module = weight.module
+    module = weight.layer
     if weight.attribute == "w_rec":
         return _of_events
     if isinstance(module, (*_CONVOLUTIONS, *_TRANSPOSED)):
@@ -222,7 +226,7 @@ def inverse_thresholds(
             results[weight.name] = cut
             return (cut, *output[1:]) if isinstance(output, tuple) else cut
 
-        return weight.module.register_forward_hook(hook)
+        return weight.layer.register_forward_hook(hook)
 
     def before(module: Any, given: tuple[Any, ...]) -> None:
         x = given[0]
@@ -235,7 +239,7 @@ def inverse_thresholds(
         return _first(output).detach()
 
     neurons = [m for m in nn.Module.modules(model) if isinstance(m, LIFBaseTorch | LIFNeuronTorch)]
-    handles = [layer(w) for w in weights if w.module not in neurons]
+    handles = [layer(w) for w in weights if w.layer not in neurons]
     handles += [m.register_forward_pre_hook(before) for m in neurons]
     handles += [m.register_forward_hook(after) for m in neurons]
     nn.Module.train(model, False)
@@ -250,7 +254,7 @@ def inverse_thresholds(
 
 
 def _inverse(weight: PrunableWeight, slope: Tensor | None) -> Tensor:
-    module = weight.module
+    module = weight.layer
     targets = weight.matrix(torch.empty(weight.shape)).shape[0]
     if isinstance(module, LIFBaseTorch):
         theta = module.threshold.detach().expand(module.n_neurons)

@@ -12,14 +12,16 @@ from torch import Tensor, nn
 
 from snnkit.nn.modules import TorchModule
 from snnkit.parameters import canonical_family
-from snnkit.sparse import MaskedConv1d, MaskedConv2d, MaskedConv3d, SparseLayer, change_structure
+from snnkit.sparse import MaskedConv1d, MaskedConv2d, MaskedConv3d, change_structure
+from snnkit.sparse.synapses import Synapses
+from snnkit.sparse.weight import SparseWeight
 from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 
 __all__ = ["PrunableWeight", "prunable_weights"]
 
 _TORCH = (nn.Linear, nn.Bilinear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
-_STORED = (SparseLayer, MaskedConv1d, MaskedConv2d, MaskedConv3d)
+_STORED = (SparseWeight, MaskedConv1d, MaskedConv2d, MaskedConv3d)
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,9 +31,10 @@ class PrunableWeight:
     Args:
         name: The first name by which it goes.
         aliases: All names, more than one if it is shared.
-        module: The first layer that holds it.
+        module: The first layer that holds it; of a spiking module with sparse weights, its synapses.
         attribute: Under which name; ``weight`` for sparse layers too.
         sources_first: Whether axis 0 are the sources, as in ``LinearTorch`` and ``w_rec``, not the targets.
+        caller: The spiking module that holds ``module`` as its synapses; None for others.
     """
 
     name: str
@@ -39,6 +42,12 @@ class PrunableWeight:
     module: nn.Module
     attribute: str
     sources_first: bool
+    caller: nn.Module | None = None
+
+    @property
+    def layer(self) -> nn.Module:
+        """The module whose call uses the weight: :attr:`module`, or the one that holds the synapses."""
+        return self.caller or self.module
 
     @property
     def stored(self) -> bool:
@@ -48,7 +57,7 @@ class PrunableWeight:
     @property
     def parameter(self) -> nn.Parameter:
         """What is trained: the dense weight, or the one-dimensional values of a sparse layer."""
-        values = self.module.values if isinstance(self.module, SparseLayer) else None
+        values = self.module.values if isinstance(self.module, SparseWeight) else None
         found = self.module._parameters[self.attribute] if values is None else values
         assert isinstance(found, nn.Parameter)
         return found
@@ -56,7 +65,7 @@ class PrunableWeight:
     @property
     def shape(self) -> torch.Size:
         """The shape as a dense tensor."""
-        sparse = isinstance(self.module, SparseLayer)
+        sparse = isinstance(self.module, SparseWeight)
         return torch.Size(self.module.shape) if sparse else self.parameter.shape  # type: ignore[arg-type]
 
     @property
@@ -66,14 +75,14 @@ class PrunableWeight:
 
     def spread(self, values: Tensor, absent: float = 0.0) -> Tensor:
         """Return a tensor of the parameter's shape as a dense one, ``absent`` where no weight is stored."""
-        if isinstance(self.module, SparseLayer):
+        if isinstance(self.module, SparseWeight):
             dense = values.new_full((self.size,), absent)
             return dense.index_put((self.module.flat_indices(),), values).reshape(self.shape)
         return values.masked_fill(~self.present(), absent) if self.stored else values
 
     def gather(self, dense: Tensor) -> Tensor:
         """Return the elements of a dense tensor that belong to the parameter, in its shape."""
-        if isinstance(self.module, SparseLayer):
+        if isinstance(self.module, SparseWeight):
             return dense.reshape(-1)[self.module.flat_indices()]
         return dense
 
@@ -176,7 +185,9 @@ def _is_in(weight: PrunableWeight, names: Sequence[str]) -> bool:
 
 def _attributes(module: nn.Module) -> Iterator[tuple[str, bool]]:
     """Yield the names of a module's weights, and whether their axis 0 are the sources."""
-    if isinstance(module, (*_TORCH, *_STORED)):
+    if isinstance(module, Synapses):
+        yield module.stands_for, True
+    elif isinstance(module, (*_TORCH, *_STORED)):
         yield "weight", False
     elif isinstance(module, _TRANSPOSED):
         yield "weight", True
@@ -202,8 +213,8 @@ def _candidates(model: nn.Module, problems: list[str]) -> Iterator[PrunableWeigh
     seen: set[int] = set()
     for path, module in nn.Module.named_modules(model):
         for attribute, sources_first in _attributes(module):
-            name = f"{path}.{attribute}" if path else attribute
-            held = "values" if isinstance(module, SparseLayer) else attribute
+            name = _shown(path, module, attribute)
+            held = "values" if isinstance(module, SparseWeight) else attribute
             parameter = module._parameters.get(held)
             if parameter is None:
                 problems.append(
@@ -216,7 +227,8 @@ def _candidates(model: nn.Module, problems: list[str]) -> Iterator[PrunableWeigh
             elif id(parameter) not in seen:
                 seen.add(id(parameter))
                 others = [name, *(other for other in aliases[id(parameter)] if other != name)]
-                yield PrunableWeight(name, tuple(others), module, attribute, sources_first)
+                caller = model.get_submodule(path.rpartition(".")[0]) if _is_inside(path, module) else None
+                yield PrunableWeight(name, tuple(others), module, attribute, sources_first, caller)
 
 
 def _all_names(model: nn.Module) -> dict[int, list[str]]:
@@ -224,9 +236,20 @@ def _all_names(model: nn.Module) -> dict[int, list[str]]:
     for path, module in nn.Module.named_modules(model, remove_duplicate=False):
         for attribute, parameter in module._parameters.items():
             if parameter is not None:
-                shown = "weight" if isinstance(module, SparseLayer) and attribute == "values" else attribute
-                found.setdefault(id(parameter), []).append(f"{path}.{shown}" if path else shown)
+                sparse = isinstance(module, SparseWeight) and attribute == "values"
+                shown = getattr(module, "stands_for", "weight") if sparse else attribute
+                found.setdefault(id(parameter), []).append(_shown(path, module, shown))
     return found
+
+
+def _is_inside(path: str, module: nn.Module) -> bool:
+    return bool(path) and isinstance(module, Synapses)
+
+
+def _shown(path: str, module: nn.Module, attribute: str) -> str:
+    """Return the name of a weight; that of synapses is the one it has in the dense twin of their holder."""
+    owner = path.rpartition(".")[0] if _is_inside(path, module) else path
+    return f"{owner}.{attribute}" if owner else attribute
 
 
 def _named(model: nn.Module, names: Sequence[str]) -> list[PrunableWeight]:

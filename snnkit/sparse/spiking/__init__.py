@@ -1,0 +1,15 @@
+"""Spiking modules with sparse weights, and their training within the limits of a chip."""
+
+from snnkit.sparse.spiking import graph_rules  # noqa: F401 - tells the graph about these modules
+from snnkit.sparse.spiking.convert import dense_spiking, sparse_spiking
+from snnkit.sparse.spiking.lif import SparseLIFTorch
+from snnkit.sparse.spiking.linear import SparseLinearTorch
+from snnkit.sparse.synapses import Synapses
+
+__all__ = [
+    "SparseLIFTorch",
+    "SparseLinearTorch",
+    "Synapses",
+    "dense_spiking",
+    "sparse_spiking",
+]
