@@ -128,6 +128,8 @@ def _sparse(layer: Any, target: str, mask: Tensor | None, block: tuple[int, int]
     shape = (layer.out_features, layer.in_features)
     formats.checked_format(target, shape, block)
     weight = _weight_of(layer).reshape(-1)
+    if not weight.is_floating_point():
+        raise SparsityError(f"Sparse layers compute with real numbers, not {weight.dtype}.")
     if mask is not None:
         places = places_of_mask(mask, shape).to(weight.device)
     elif isinstance(layer, SparseLayer):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from snnkit.sparse.products import (
     check_structure,
+    check_values,
     forward_product,
     gradients_of,
     input_gradient,
@@ -38,8 +39,8 @@ class EventProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Multiply by the transposed matrix, and sum over the events."""
-        values, events = ctx.saved_tensors
         check_structure(ctx.pattern)
+        values, events = ctx.saved_tensors
         if torch.is_grad_enabled():
             return gradients_of(ctx, values, events, g)
         need_values, need_events, _ = ctx.needs_input_grad
@@ -66,6 +67,7 @@ def event_product(values: Tensor, events: Tensor, pattern: Pattern) -> Tensor:
 
 
 def _deliver(values: Tensor, events: Tensor, pattern: Pattern) -> Tensor:
+    check_values(values, pattern.nnz)
     if not (with_kernels(events) and events.shape[0] and values.shape[0]):
         return forward_product(values, events, pattern)
     from snnkit.sparse.kernels import by_event

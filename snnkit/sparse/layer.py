@@ -206,6 +206,8 @@ class SparseLayer(SparseWeight):
         if torch.is_autocast_enabled(kind) and x.dtype != torch.float64 and x.is_floating_point():
             dtype = torch.get_autocast_dtype(kind)
             return x.to(dtype), self.values.to(dtype), None if self.bias is None else self.bias.to(dtype)
+        if not self.values.is_floating_point():
+            raise SparsityError(f"SparseLayer computes with real numbers, not {self.values.dtype}.")
         if x.dtype != self.values.dtype:
             raise SparsityError(
                 f"SparseLayer has weights of type {self.values.dtype} and was given {x.dtype}: convert "

@@ -48,7 +48,7 @@ class Masked(_ConvNd):
 
     def mask(self) -> Tensor:
         """Return where there are weights, bool, in the shape of the weight."""
-        return self.weight_mask
+        return self.weight_mask.clone()
 
     def dense_weight(self) -> Tensor:
         """Return the weight, zero outside the mask; it can be differentiated."""
@@ -84,9 +84,9 @@ class Masked(_ConvNd):
         self.weight.data = masked(self.weight)
         if self.weight.grad is not None:
             self.weight.grad = masked(self.weight.grad)
-        self.weight_mask = after
-        kept = int(stays.sum())
-        return StructureChange(kept, int(before.sum()) - kept, int(after.sum()) - kept)
+        kept, dropped = int(stays.sum()), int((before & ~after).sum())
+        before.copy_(after)  # Written to, so that torch refuses graphs of earlier passes.
+        return StructureChange(kept, dropped, int(after.sum()) - kept)
 
 
 class MaskedConv1d(Masked, nn.Conv1d):

@@ -24,6 +24,7 @@ __all__ = [
     "ValueGradient",
     "both_gradients",
     "check_structure",
+    "check_values",
     "forward_product",
     "gradients_of",
     "input_gradient",
@@ -57,13 +58,18 @@ def _torch_matrix(values: Tensor, compressed: Compressed, width: int) -> Tensor:
     )
 
 
+def check_values(values: Tensor, nnz: int) -> None:
+    """Raise :class:`SparsityError` unless there is one value for each weight; kernels read without asking."""
+    if values.shape != (nnz,):
+        raise SparsityError(
+            f"{values.numel()} values do not belong to a structure of {nnz} weights: was it "
+            "changed between a forward pass and its backward pass?"
+        )
+
+
 def multiply(values: Tensor, compressed: Compressed, x: Tensor) -> Tensor:
     """Return ``x @ matrix.T`` for ``x`` ``(batch, columns)``; sums of half precision are taken in float32."""
-    if values.shape != compressed.indices.shape:
-        raise SparsityError(
-            f"{values.shape[0]} values do not belong to a structure of {compressed.indices.shape[0]} "
-            "weights: was it changed between a forward pass and its backward pass?"
-        )
+    check_values(values, compressed.indices.shape[0])
     if values.dtype in _HALF_TYPES:
         return multiply(values.float(), compressed, x.float()).to(x.dtype)
     lines = compressed.lines
@@ -106,6 +112,7 @@ def _takes_blocks(values: Tensor, x: Tensor) -> bool:
 
 def forward_product(values: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
     """Return ``x @ A(values).T``."""
+    check_values(values, pattern.nnz)
     if pattern.blocks is not None and _takes_blocks(values, x):
         from snnkit.sparse.kernels import block_launching
 
@@ -115,6 +122,7 @@ def forward_product(values: Tensor, x: Tensor, pattern: Pattern) -> Tensor:
 
 def input_gradient(values: Tensor, g: Tensor, pattern: Pattern) -> Tensor:
     """Return ``g @ A(values)``."""
+    check_values(values, pattern.nnz)
     if pattern.blocks is not None and _takes_blocks(values, g):
         from snnkit.sparse.kernels import block_launching
 
@@ -182,6 +190,7 @@ class Product(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Multiply by the transposed matrix, and sample at the weights."""
+        check_structure(ctx.pattern)
         values, x = ctx.saved_tensors
         return gradients_of(ctx, values, x, g)
 
@@ -198,6 +207,7 @@ class InputGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, h: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Return the gradients of the form in which ``h`` stands for the inputs."""
+        check_structure(ctx.pattern)
         values, g = ctx.saved_tensors
         need_values, need_g, _ = ctx.needs_input_grad
         d_values = ValueGradient.apply(g, h, ctx.pattern) if need_values else None
@@ -216,6 +226,7 @@ class ValueGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, w: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Return the gradients of the form in which ``w`` stands for the values."""
+        check_structure(ctx.pattern)
         g, x = ctx.saved_tensors
         need_g, need_x, _ = ctx.needs_input_grad
         d_g = Product.apply(w, x, ctx.pattern) if need_g else None
@@ -233,7 +244,6 @@ def check_structure(pattern: Pattern) -> None:
 
 def gradients_of(ctx: Any, values: Tensor, x: Tensor, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
     """Return the gradients of a product as functions that can be differentiated."""
-    check_structure(ctx.pattern)
     need_values, need_x, _ = ctx.needs_input_grad
     d_values = ValueGradient.apply(g, x, ctx.pattern) if need_values else None
     return d_values, InputGradient.apply(values, g, ctx.pattern) if need_x else None, None
@@ -252,8 +262,8 @@ class _PlainProduct(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
         """Multiply by the transposed matrix, and sample at the weights."""
-        values, x = ctx.saved_tensors
         check_structure(ctx.pattern)
+        values, x = ctx.saved_tensors
         if torch.is_grad_enabled():
             return gradients_of(ctx, values, x, g)
         need_values, need_x, _ = ctx.needs_input_grad

@@ -175,6 +175,8 @@ def replace_data(parameter: nn.Parameter, data: Tensor) -> None:
     other = torch.float32 if data.dtype != torch.float32 else torch.float64
     parameter.data = data.new_empty(0, dtype=other)
     parameter.data = data
+    with torch.no_grad():
+        parameter.mul_(1)  # Counted as a write: compiled graphs of earlier passes are errors from now on.
 
 
 def check_state(parameter: nn.Parameter, optimizer: Optimizer) -> None:

@@ -52,25 +52,20 @@ def load(  # noqa: PLR0917 - as torch calls it
 ) -> dict[str, Any] | None:
     """Give a layer the structure of a state dict, and return the dict with values in the order of the layer.
 
-    None if the structure is damaged or not there: the layer is then as it was, and ``errors`` or ``missing``
-    say why.
+    None if the structure is damaged: the layer is then as it was, and ``errors`` say why. Where it is not
+    there at all, ``missing`` says so, and the rest is loaded.
     """
     fitting = dict(state_dict)
-    own = {name: fitting.pop(prefix + name, None) for name in (*_KEYS, "weight")}
-    weight = own["weight"]
-    if own["values"] is None and weight is not None:
-        if tuple(weight.shape) != layer.shape:
-            errors.append(f"{prefix}weight has shape {tuple(weight.shape)}, and needs {layer.shape}.")
-            return None
-        own.update(_of_dense(weight))
-    absent = [prefix + name for name in _KEYS if own[name] is None]
-    if absent:
-        missing.extend(absent)
-        return None
-    values, pointers, indices = (own[name].detach() for name in _KEYS)
-    wrong = _damage(layer, values, pointers, indices)
-    if wrong:
-        errors.append(f"{prefix or 'SparseLayer: '}{wrong}")
+    own = {name: fitting.pop(prefix + name) for name in _KEYS if prefix + name in fitting}
+    if not own and prefix + "weight" in fitting:
+        own = {"weight": fitting.pop(prefix + "weight")}
+    if not own:
+        missing.extend(prefix + name for name in _KEYS[1:])  # torch itself misses the values
+        return fitting
+    try:
+        values, pointers, indices = _checked_structure(layer, own)
+    except SparsityError as error:
+        errors.append(f"{prefix or type(layer).__name__ + ': '}{error}")
         return None
     device = layer.values.device if not metadata.get("assign_to_params_buffers") else values.device
     places = rows_of(Compressed(pointers, indices)) * layer.in_features + indices.long()
@@ -84,15 +79,26 @@ def load(  # noqa: PLR0917 - as torch calls it
     return fitting
 
 
-def _of_dense(weight: Tensor) -> dict[str, Tensor]:
-    matrix = weight.detach()
-    rows, columns = matrix.nonzero(as_tuple=True)
-    compressed = compress(rows, columns, len(matrix))
-    return {
-        "values": matrix[rows, columns],
-        "crow_indices": compressed.pointers,
-        "col_indices": compressed.indices,
-    }
+def _checked_structure(layer: "SparseWeight", own: Mapping[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
+    """Return values, row pointers and columns of what a state dict holds for a layer, or a dense weight."""
+    odd = [name for name, value in own.items() if not isinstance(value, Tensor)]
+    if odd:
+        raise SparsityError(f"{', '.join(odd)} must be tensors.")
+    if "weight" in own:
+        places, values = places_and_numbers(own["weight"], layer.shape, layer.block)
+        compressed = compress(places // layer.in_features, places % layer.in_features, layer.out_features)
+        pointers, indices = compressed.pointers, compressed.indices
+    else:
+        absent = [name for name in _KEYS if name not in own]
+        if absent:
+            raise SparsityError(f"{', '.join(absent)} are missing beside {', '.join(own)}.")
+        values, pointers, indices = (own[name].detach() for name in _KEYS)
+    if not values.is_floating_point():
+        raise SparsityError(f"the weights must be real numbers, not {values.dtype}.")
+    wrong = _damage(layer, values, pointers, indices)
+    if wrong:
+        raise SparsityError(wrong)
+    return values, pointers, indices
 
 
 def _damage(layer: "SparseWeight", values: Tensor, pointers: Tensor, indices: Tensor) -> str | None:

@@ -90,6 +90,12 @@ class Pattern:
     block: tuple[int, int] = (1, 1)
     generation: Generation = field(default_factory=Generation)
 
+    @cached_property
+    def nnz(self) -> int:
+        """Number of weights."""
+        known = next(lines for lines in (self.rows, self.columns, self.blocks) if lines is not None)
+        return known.indices.shape[0] * self.block[0] * self.block[1]
+
     @property
     def has_both_directions(self) -> bool:
         """Whether no product has to work a direction out."""

@@ -1,6 +1,8 @@
 """A weight of which only some numbers are stored: its tensors, whatever is done with it."""
 
 import operator
+import zlib
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
@@ -11,19 +13,18 @@ from snnkit.sparse import formats, state
 from snnkit.sparse.errors import SparsityError
 from snnkit.sparse.restructure import StructureChange, matches, move_values
 from snnkit.sparse.structure import Compressed, Generation, Pattern, transposed
-from snnkit.sparse.written_out import written_out
+from snnkit.sparse.written_out import written_at, written_out
 
 __all__ = ["SparseWeight"]
 
 _STORED = ("crow_indices", "col_indices", "ccol_indices", "row_indices")
-_TURNED = ("turned_pointers", "turned_indices", "turned_order")
 
 
 class SparseWeight(nn.Module):
     """The base of sparse layers: :attr:`values`, and buffers that say where in the weight they stand.
 
     The weight is ``(out_features, in_features)``. What products with the other direction need is worked out
-    at the first of them and kept in the buffers ``turned_*``.
+    at the first of them and kept, though not as buffers: a model and its average must have the same ones.
     """
 
     values: nn.Parameter
@@ -42,7 +43,9 @@ class SparseWeight(nn.Module):
         formats.checked_format(kind, shape, self.block)
         self.format = kind
         self._generation = Generation()
-        self._known: tuple[tuple[Tensor | None, ...], Pattern] | None = None
+        self._turned: tuple[Tensor, ...] = ()
+        self._fingerprint = 0
+        self._known: tuple[tuple[Tensor | None, ...], list[int], Pattern] | None = None
         self.register_parameter("values", None)
         self.register_parameter("bias", None)
 
@@ -85,6 +88,8 @@ class SparseWeight(nn.Module):
         return self._written_out(self.values)
 
     def _written_out(self, values: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            return written_at(values, self.coordinates(), self.shape)
         return written_out(values, self._pattern(False))
 
     @property
@@ -110,6 +115,8 @@ class SparseWeight(nn.Module):
         return places
 
     def _stored(self) -> dict[str, Tensor]:
+        if not torch.compiler.is_compiling():
+            self._check_indices()
         return {name: cast("Tensor", self._buffers[name]) for name in formats.FORMATS[self.format]}
 
     def _place(self, places: Tensor) -> Tensor:
@@ -118,6 +125,7 @@ class SparseWeight(nn.Module):
         stored, order = formats.encode(self.format, rows, places % self.in_features, self.shape, self.block)
         for name in _STORED:
             self._keep(name, stored.get(name))
+        self._fingerprint = self._fingerprinted()
         self._turn(None)
         self._generation.is_current = False
         self._generation = Generation()
@@ -125,9 +133,8 @@ class SparseWeight(nn.Module):
 
     def _turn(self, turned: Compressed | None) -> None:
         """Keep the other direction of the weight for the calls to come, or forget it."""
-        kept = (None, None, None) if turned is None else (turned.pointers, turned.indices, turned.order)
-        for name, tensor in zip(_TURNED, kept, strict=True):
-            self._keep(name, tensor)
+        self._turned = () if turned is None else turned.tensors()
+        self._known = None
 
     def _keep(self, name: str, tensor: Tensor | None) -> None:
         """Set a buffer, or remove it: torch.export miscounts buffers that are None."""
@@ -136,18 +143,42 @@ class SparseWeight(nn.Module):
             self.register_buffer(name, tensor, persistent=False)
 
     def _kept_turn(self) -> Compressed | None:
-        pointers, indices, order = (self._buffers.get(name) for name in _TURNED)
-        return None if pointers is None or indices is None else Compressed(pointers, indices, order)
+        return Compressed(*self._turned) if self._turned else None
+
+    def _fingerprinted(self) -> int:
+        """Return a number that tells whether the tensors of the structure hold what they did."""
+        stored = formats.primary(self.format, {name: t for name, t in self._buffers.items() if t is not None})
+        if stored.indices.is_meta:
+            return 0
+        found = 0
+        for tensor in stored.tensors():
+            found = zlib.crc32(tensor.detach().cpu().contiguous().numpy().data, found)
+        return found
+
+    def _check_indices(self) -> None:
+        """Raise :class:`SparsityError` if somebody wrote to the tensors of the structure."""
+        if any(_versions(self._buffers.values())) and self._fingerprinted() != self._fingerprint:
+            raise SparsityError(
+                f"The places of the weights of a {type(self).__name__} were written over; its values belong "
+                "to others. Averages of models and data-parallel copies write the buffers of one model to "
+                "another: give both the same structure first, with change_structure() or load_state_dict(), "
+                "and do not average buffers."
+            )
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "SparseWeight":
+        self._turn(None)
+        super()._apply(fn, recurse)
+        return self
 
     def _pattern(self, both_directions: bool) -> Pattern:
         """Return the structure as products use it; the other direction is kept where a product needs it."""
         if self._known is not None:
-            tensors, known = self._known
-            # Buffers are exchanged by to(), loading and functional_call().
+            tensors, versions, known = self._known
+            # Buffers are exchanged by to(), loading and functional_call(), and written to by who knows whom.
             same = len(tensors) == len(self._buffers) and all(
                 map(operator.is_, tensors, self._buffers.values())
             )
-            if same and (not both_directions or known.has_both_directions):
+            if same and versions == _versions(tensors) and (not both_directions or known.has_both_directions):
                 return known
         stored = formats.primary(self.format, self._stored())
         turned = self._kept_turn()
@@ -158,11 +189,12 @@ class SparseWeight(nn.Module):
         made = formats.pattern(
             self.format, stored, turned, self.shape, self.block, generation=self._generation
         )
-        self._known = (tuple(self._buffers.values()), made)
+        tensors = tuple(self._buffers.values())
+        self._known = (tensors, _versions(tensors), made)
         return made
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_known": None}
+        return {**self.__dict__, "_known": None, "_turned": ()}
 
     def _restructured_parameter(self) -> nn.Parameter:
         return self.values
@@ -187,3 +219,8 @@ class SparseWeight(nn.Module):
             super()._load_from_state_dict(
                 fitting, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
             )
+
+
+def _versions(tensors: Iterable[Tensor | None]) -> list[int]:
+    """Return how often each tensor was written to, as far as torch counts it."""
+    return [0 if tensor is None or tensor.is_inference() else tensor._version for tensor in tensors]

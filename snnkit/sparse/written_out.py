@@ -5,21 +5,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from snnkit.sparse.products import check_structure, needs_general_node, with_kernels
+from snnkit.sparse.products import check_structure, check_values, needs_general_node, with_kernels
 from snnkit.sparse.structure import Compressed, Pattern, rows_of
 
-__all__ = ["written_out"]
+__all__ = ["written_at", "written_out"]
 
 _MODULE = "snnkit.sparse.kernels.dense_kernels"
 
 
 def written_out(values: Tensor, pattern: Pattern) -> Tensor:
     """Return the weight as a dense matrix ``(out_features, in_features)``, differentiable in ``values``."""
+    check_values(values, pattern.nnz)
     rows = pattern.by_rows()
     if with_kernels(values) and not needs_general_node():
         return _Written.apply(values, rows, pattern)
     numbers = values if rows.order is None else values[rows.order.long()]
-    return values.new_zeros(pattern.shape).index_put((rows_of(rows), rows.indices.long()), numbers)
+    return written_at(numbers, (rows_of(rows), rows.indices.long()), pattern.shape)
+
+
+def written_at(values: Tensor, coordinates: tuple[Tensor, Tensor], shape: tuple[int, int]) -> Tensor:
+    """Return the same in torch's operations, from row and column of each value."""
+    return values.new_zeros(shape).index_put(coordinates, values)
 
 
 class _Written(torch.autograd.Function):

@@ -18,6 +18,7 @@ from snnkit.sparse import (
     sparse_layers,
 )
 from snnkit.sparse.formats import FORMATS
+from snnkit.sparse.structure import Compressed, Pattern
 
 
 def sparse_linear(bias: bool = True) -> nn.Linear:
@@ -212,9 +213,19 @@ def test_layers_with_hooks_and_ties_are_refused():
         convert_model(model, "Linear", "csr")
 
 
+def held(thing: object) -> list[torch.Tensor]:
+    """Return every tensor that an object holds, however deep."""
+    if isinstance(thing, torch.Tensor):
+        return [thing]
+    if isinstance(thing, dict):
+        return [tensor for value in thing.values() for tensor in held(value)]
+    if isinstance(thing, list | tuple):
+        return [tensor for value in thing for tensor in held(value)]
+    return held(vars(thing)) if isinstance(thing, nn.Module | Compressed | Pattern) else []
+
+
 def storages(model: nn.Module) -> int:
-    tensors = [*model.parameters(), *model.buffers()]
-    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}.values())
+    return sum({t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in held(model)}.values())
 
 
 @pytest.mark.parametrize("kind", FORMATS)

@@ -191,8 +191,8 @@ class SparseLIF(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor | None) -> tuple[Tensor | None, ...]:
         """Run the adjoint kernel; with ``create_graph``, torch's operations."""
-        *tensors, spikes = ctx.saved_tensors
         check_structure(ctx.pattern)
+        *tensors, spikes = ctx.saved_tensors
         inputs, marks = NeuronInputs._make(tensors[: len(NeuronInputs._fields)]), tensors[-2:]
         need = NeuronInputs._make(ctx.needs_input_grad[:-1])
         if torch.is_grad_enabled():
