@@ -39,7 +39,7 @@ def run_kernel(module: str, name: str, shape: Sequence[int], arguments: Sequence
     kernel = _kernel(module, name)
     key = (module, name, arguments[0].dtype)
     if key not in _loaded:
-        with told_if_slow("neuron kernels"):
+        with told_if_slow(_subject(module)):
             kernel(0, 0, *arguments)
         _loaded.add(key)
     threads = min(torch.get_num_threads(), batch)
@@ -53,5 +53,10 @@ def run_kernel(module: str, name: str, shape: Sequence[int], arguments: Sequence
 
 @functools.cache
 def _kernel(module: str, name: str) -> Callable[..., None]:
-    with told_if_slow("neuron kernels"):
+    with told_if_slow(_subject(module)):
         return getattr(import_module(module if "." in module else f"snnkit.nn.kernels.{module}"), name)
+
+
+def _subject(module: str) -> str:
+    """Say what a module's kernels compute."""
+    return "sparse kernels" if module.startswith("snnkit.sparse.") else "neuron kernels"
