@@ -124,11 +124,55 @@ class Threshold(Base):
         return self.two(torch.where(y > 0.3, y, 0.0))
 
 
+class JumpAtASmallNumber(Base):
+    """Homogeneous but for a step that only numbers near it show."""
+
+    def forward(self, x):
+        return self.two(F.hardshrink(self.one(x), 0.01))
+
+
+class OverItsSpread(Base):
+    """Even in the spread: a sign of the weight is not lost, and must not pass ReLU."""
+
+    def forward(self, x):
+        weight = self.one.weight / self.one.weight.std(1, keepdim=True)
+        return self.two(torch.relu(F.linear(x, weight)))
+
+
+class NoiseWrittenAside(Base):
+    """The operation writes into one of its arguments and returns something else."""
+
+    def forward(self, x):
+        return self.two(F.rrelu(self.one(x), 0.1, 0.3, training=False))
+
+
+class NumberRead(Base):
+    def forward(self, x):
+        return self.two(torch.relu(self.one(x))) * self.one.weight.norm().item()
+
+
+class NumbersInAList(Base):
+    def forward(self, x):
+        return self.two(torch.relu(self.one(x))) * self.one.weight.tolist()[0][0]
+
+
+class NumbersInAnArray(Base):
+    def forward(self, x):
+        return self.two(torch.relu(self.one(x))) * float(self.one.weight.detach().numpy()[0, 0])
+
+
+class DecidedByANumber(Base):
+    def forward(self, x):
+        y = torch.relu(self.one(x))
+        return self.two(y) * (2 if y.mean() > 0.2 else 1) * (2 if torch.allclose(y, x[:, :1]) else 1)
+
+
 TRAPS = {
     ReadsVariance: 6, ReadsVarianceFirst: 6, ReadsVarianceUnknown: 6, BoundInABuffer: 0, HiddenOutput: 0,
     InPlaceSlice: 3, AliasChanged: 0, WrittenInput: 2, UsesWeightElsewhere: 0, OneChannelOfBatch: 6,
     BatchAsChannels: 1, TiedTransposed: 0, TiedTransposedTwice: 0, Quadratic: 0, FactorOfChannels: 6,
-    Threshold: 0,
+    Threshold: 0, JumpAtASmallNumber: 0, OverItsSpread: 6, NoiseWrittenAside: 6, NumberRead: 0,
+    NumbersInAList: 0, NumbersInAnArray: 0, DecidedByANumber: 0,
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten, tree_map
 
@@ -20,6 +21,10 @@ __all__ = ["record"]
 
 # Code in these folders does what its caller asked for; the caller is the line a user wants to see.
 _LIBRARY = (str(next(iter(torch.__path__))), __file__.rsplit("/", 3)[0] + "/dag/")
+
+# Operations that give Python a number, and methods that do so without one.
+_READS_NUMBERS = ("aten._local_scalar_dense", "aten.equal", "aten.allclose")
+_READERS = (Tensor.tolist, Tensor.numpy, Tensor.__array__)
 
 
 def record(
@@ -76,11 +81,28 @@ def _record(model: nn.Module, arguments: Any, kwargs: dict[str, Any], *, meta: b
     torch.backends.mha.set_fastpath_enabled(False)
     try:
         device = "meta" if meta else "cpu"
-        with torch.no_grad(), torch.device(device), masks_select_all(), watching(recorder.vertex), recorder:
+        hooks = masks_select_all(), watching(recorder.vertex), _NumbersRead(recorder)
+        with torch.no_grad(), torch.device(device), hooks[0], hooks[1], hooks[2], recorder:
             outputs = duplicate(*arguments, **kwargs) if kwargs else call_module(duplicate, *arguments)
     finally:
         torch.backends.mha.set_fastpath_enabled(had_fast_path)
     return recorder.tape(outputs)
+
+
+class _NumbersRead(TorchFunctionMode):
+    """Tells a recorder of numbers that are taken out of tensors where no operation is called."""
+
+    def __init__(self, recorder: "_Recorder") -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        if func in _READERS:
+            self._recorder.read(args[0])
+        return result
 
 
 class _Recorder(TorchDispatchMode):
@@ -204,6 +226,12 @@ class _Recorder(TorchDispatchMode):
             self._append(kind, func, arguments, result)
         return result
 
+    def read(self, tensor: Tensor) -> None:
+        """Note that numbers are taken out of a tensor."""
+        if not self._held:
+            target = torch.ops.aten._local_scalar_dense.default
+            self._append("aten._local_scalar_dense", target, {"self": self._value(tensor)}, None)
+
     def _append(
         self, kind: str, target: Any, arguments: dict[str, Any], result: Any, path: str | None = None
     ) -> None:
@@ -257,11 +285,12 @@ def _calling_line() -> str:
 
 
 def _needed(operations: list[Operation], outputs: tuple[Value, ...]) -> tuple[Operation, ...]:
+    """Return what the outputs depend on, and what numbers were read by: they may have decided anything."""
     live = {value.root for value in outputs}
     kept: list[Operation] = []
     for op in reversed(operations):
-        written = op.inputs if op.mutates else op.outputs
-        if any(value.root in live for value in written):
+        written = (*op.inputs, *op.outputs) if op.mutates else op.outputs
+        if op.kind in _READS_NUMBERS or any(value.root in live for value in written):
             kept.append(op)
             live.update(value.root for value in op.inputs)
     return tuple(kept[::-1])

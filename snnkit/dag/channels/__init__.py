@@ -1,13 +1,11 @@
 """Which channels of which tensors belong together."""
 
 from .build import coupling, coupling_of_tape
-from .crossings import Crossing
 from .groups import Coupling, CouplingError, FrozenAxis, Group, Member
 
 __all__ = [
     "Coupling",
     "CouplingError",
-    "Crossing",
     "FrozenAxis",
     "Group",
     "Member",

@@ -9,7 +9,7 @@ from torch import nn
 from snnkit.dag.analysis.axes import Atom, leaves
 from snnkit.dag.analysis.propagation import Propagation, propagate
 from snnkit.dag.analysis.recording import record
-from snnkit.dag.analysis.tape import Operation, Tape, Value
+from snnkit.dag.analysis.tape import Tape, Value
 from snnkit.dag.analysis.zeros import mark_inexact_sums
 from snnkit.dag.channels.groups import Coupling, Group, Member, occurrences
 
@@ -58,7 +58,6 @@ def coupling_of_tape(tape: Tape) -> Coupling:
     for value in tape.parameters.values():
         for atom, member in _members_of(value, propagation, summed):
             members.setdefault(atom, []).append(member)
-    crossed = _crossed(tape, propagation)
     kinds, bare = _kinds(propagation), _summed_without_weights(propagation)
     groups = tuple(
         Group(
@@ -67,7 +66,6 @@ def coupling_of_tape(tape: Tape) -> Coupling:
             members=tuple(found),
             frozen=(),
             soft=tuple(atom.soft),
-            crossed=tuple(crossed.get(atom, ())),
             atom=atom,
             kind=kinds.get(atom, "channels"),
             only_read_by_weights=atom not in bare,
@@ -150,13 +148,3 @@ def _weights_behind(p: Propagation) -> dict[int, frozenset[Value]]:
                 free.add(value.index)
                 sources[value.index] = behind
     return sources
-
-
-def _crossed(tape: Tape, p: Propagation) -> dict[Atom, list[Operation]]:
-    crossed: dict[Atom, list[Operation]] = {}
-    for op in tape.operations:
-        atoms = {atom for value in op.outputs for axis in p.of(value) for atom in leaves(axis)}
-        for atom in atoms:
-            if not atom.frozen:
-                crossed.setdefault(atom, []).append(op)
-    return crossed

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from snnkit.dag.analysis.axes import Atom, Axis, Concat, Product, Reason, keep_of, leaves, parts, resolved
 from snnkit.dag.analysis.propagation import Cost, Propagation
 from snnkit.dag.analysis.tape import Operation, Tape, Value
-from snnkit.dag.channels.crossings import Crossing, crossings_of
 from snnkit.dag.errors import GraphError
 from snnkit.utilities.errors import unknown_key_message
 
@@ -63,7 +62,6 @@ class Group:
         members: The axes of parameters and buffers in which they occur.
         frozen: Why no channel may be dropped or moved; empty if they may.
         soft: Why dropping a channel is not the same as setting its weights to zero; empty if it is.
-        crossed: The operations whose results have the channels.
         only_read_by_weights: Whether every sum over the channels multiplies them by weights. Else, as over
             the channels of queries and keys, only zero activations make a channel disappear.
         kind: ``channels``; ``heads`` of an attention, ``head channels`` within each head, or ``groups`` of a
@@ -75,7 +73,6 @@ class Group:
     members: tuple[Member, ...]
     frozen: tuple[Reason, ...]
     soft: tuple[Reason, ...]
-    crossed: tuple[Operation, ...]
     atom: Atom
     kind: str = "channels"
     only_read_by_weights: bool = True
@@ -241,22 +238,6 @@ class Coupling:
         if not -len(axes) <= axis < len(axes):
             raise CouplingError(f"{name!r} has {len(axes)} axes; there is no axis {axis}.")
         return axes[axis]
-
-    def crossings(self, group: Group) -> tuple[Crossing, ...]:
-        """Return what each operation that the channels run through does to a scale of them."""
-        return crossings_of(group.atom, group.crossed, self.propagation)
-
-    def why_not_scalable(self, group: Group) -> tuple[str, ...]:
-        """Say what keeps one positive factor per channel from passing through the group; empty if it may.
-
-        A group may be scalable in part all the same: gates and pairs of queries and keys give relations
-        between scales, which the degrees of :meth:`crossings` state.
-        """
-        return tuple(
-            self.explain(Reason(f"{c.operation.kind} is {c.role}", c.operation.index))
-            for c in self.crossings(group)
-            if not c.lets_scales_pass
-        )
 
     # --- What remains after dropping channels -------------------------------------------------------
 

@@ -19,7 +19,8 @@ __all__ = ["Degrees", "degrees_of"]
 
 _EACH = 24
 _FEWEST = 8
-_DECADES = 40.0
+_DECADES = 41.0
+_STEPS_PER_DECADE = 4
 _MOST_TRIED_TOGETHER = 4
 
 
@@ -143,10 +144,15 @@ def _run(op: Operation, factors: list[float]) -> Tensor | None:
 
 
 def _numbers(generator: torch.Generator) -> Tensor:
-    """Return ordinary, tiny and huge numbers of both signs: all arguments alike, then mixed."""
+    """Return ordinary, tiny and huge numbers of both signs: all arguments alike, then mixed.
+
+    Neighbouring magnitudes are less than a factor of 2 apart, so that a jump at any place from 1e-41 to 1e41
+    lies between some number and its double.
+    """
     usual = 3 * torch.randn(_EACH, generator=generator, dtype=torch.float64)
-    exponents = _DECADES * torch.rand(2, _EACH, generator=generator, dtype=torch.float64)
-    signs = (torch.rand(2, _EACH, generator=generator, dtype=torch.float64) - 0.5).sign()
-    tiny, huge = signs * 10.0 ** (exponents + torch.tensor([[-1.0 - _DECADES], [1.0]], dtype=torch.float64))
-    alike = torch.cat([usual, tiny, huge])
+    count = 2 * int(_STEPS_PER_DECADE * _DECADES) + 1
+    exponents = torch.linspace(-_DECADES, _DECADES, count, dtype=torch.float64).expand(2, -1)
+    jitter = 0.1 * torch.rand(2, count, generator=generator, dtype=torch.float64) / _STEPS_PER_DECADE
+    graded = 10.0 ** (exponents + jitter) * torch.tensor([[1.0], [-1.0]])
+    alike = torch.cat([usual, *graded])
     return torch.cat([alike, alike[torch.randperm(len(alike), generator=generator)]])

@@ -121,7 +121,9 @@ class Unknowns:
         """Return unknowns that are equal to the sum of ``terms``, each a coefficient and an array."""
         if len(terms) == 1 and terms[0][0] == 1:
             return self.roots(terms[0][1])
-        there = [(coefficient, self.canonical(ids)) for coefficient, ids in terms]
+        # Even numbers of signs are none, and must not be taken for odd ones below.
+        counting = [(c, ids) for c, ids in terms if (c % 2 if self.kind == "sign" else c)]
+        there = [(coefficient, self.canonical(ids)) for coefficient, ids in counting]
         there = [(coefficient, ids) for coefficient, ids in there if ids.any()]
         if not there:
             return np.zeros((), np.int64)

@@ -69,3 +69,10 @@ def _ranked(op: Operation, p: Propagation) -> list[Axes]:
     n = op.outputs[0].shape[position]
     axes[position] = p.frozen(n, f"{op.kind} ranks the indices", op)
     return [tuple(axes)] * len(op.outputs)
+
+
+@rule("_local_scalar_dense", "equal", "allclose")
+def _read(op: Operation, p: Propagation) -> list[Axes]:
+    for value in op.inputs:
+        p.freeze(p.of(value), "a number is read, which may decide anything", op)
+    return []

@@ -9,7 +9,7 @@ from snnkit.dag.scales.registry import rule
 from snnkit.dag.scales.unknowns import Ids, Term
 
 
-@rule("pointwise", "masked_fill", "where", "prelu", "_prelu_kernel", "lerp")
+@rule("pointwise", "masked_fill", "where", "prelu", "_prelu_kernel", "rrelu_with_noise", "lerp")
 def _pointwise(op: Operation, flow: ScaleFlow) -> list[tuple[Term, ...]]:
     if len(op.outputs) != 1 or any(value.dtype.is_complex for value in (*op.inputs, *op.outputs)):
         return flow.barrier(op, f"{op.kind} returns several tensors, or complex numbers")

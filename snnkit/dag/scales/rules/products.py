@@ -32,7 +32,7 @@ def _parted(flow: ScaleFlow, terms: Terms) -> tuple[list[Term], list[Term]]:
     made: list[Term] = []
     read: list[Term] = []
     for coefficient, given in terms:
-        ids = trimmed(given)
+        ids = trimmed(flow.unknowns.roots(given))
         if ids.shape[-1] > 1 and ids.shape[-2] > 1:
             ids = flow.constant_along(ids, [-2])
         is_column = ids.shape[-1] > 1 or (coefficient == -1 and ids.shape[-2] == 1)

@@ -137,6 +137,11 @@ def _held(op: Operation, flow: ScaleFlow) -> list[Terms]:
     return flow.barrier(op, f"{op.kind} lets no factor pass")
 
 
+@rule("_local_scalar_dense", "equal", "allclose")
+def _read(op: Operation, flow: ScaleFlow) -> list[Terms]:
+    return flow.barrier(op, "a number is read, which may decide anything")
+
+
 @rule("glu")
 def _gated(op: Operation, flow: ScaleFlow) -> list[Ids]:
     value = op.inputs[0]
