@@ -177,7 +177,13 @@ class SparseTraining(MaskHolder):
                 f"{weight.name}: weights or gradients are not finite at step {self.steps}, so there is "
                 "nothing to choose by. The training diverged: try a smaller learning rate, or clip gradients."
             )
-        return rewired(mask, magnitude.float(), growth.float(), fraction)
+        return self._chosen(weight, mask, magnitude.float(), growth.float(), fraction)
+
+    def _chosen(
+        self, weight: PrunableWeight, mask: Tensor, magnitude: Tensor, growth: Tensor, fraction: float
+    ) -> Tensor:
+        """Return the next mask of a weight; see :func:`rewired`."""
+        return rewired(mask, magnitude, growth, fraction)
 
 
 def _start(  # noqa: PLR0917

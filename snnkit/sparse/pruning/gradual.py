@@ -104,5 +104,11 @@ class GradualPruning(MaskHolder):
         if self.steps <= end and (self.steps % self.every == 0 or self.steps == end):
             progress = self.schedule.progress(self.steps)
             aim = self._before_pruning + (self.sparsity - self._before_pruning) * progress
-            if progress > 0 and aim > self._before_pruning:
+            if progress > 0 and aim > self._gone():
                 self._set(prune_masks(self._model, aim, within=self.masks, **self._options))
+
+    def _gone(self) -> float:
+        """Return the share of the weights that is gone."""
+        held = self.masks
+        there = sum(int(held.get(w.name, w.present()).sum()) for w in self.weights)
+        return 1 - there / sum(weight.size for weight in self.weights)
