@@ -1,5 +1,6 @@
-"""Elements in files: one safetensors file, with a version and a checksum of the model's symmetries."""
+"""Elements in files: one safetensors file, with a version and checksums of numbers and symmetries."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ def save(element: Element, path: str | Path) -> Path:
         "version": _VERSION,
         "fingerprint": element.symmetries.fingerprint,
         "parts": [part.kind for part in element.parts],
+        "sha256": _digest(arrays),
     }
     return write_arrays(path, arrays, {"element": json.dumps(head, sort_keys=True)})
 
@@ -58,6 +60,8 @@ def load(path: str | Path, symmetries: Symmetries) -> Element:
         raise TeleportError(
             f"{path} holds an element of another model: names, shapes or freedoms of its channels differ."
         )
+    if head.get("sha256") != _digest(arrays):
+        raise FileFormatError(f"{path} is damaged: its numbers do not match their checksum.")
     kinds = head.get("parts")
     if not isinstance(kinds, list) or len(kinds) > _MOST_PARTS:
         raise FileFormatError(f"{path} does not say which parts the element has.")
@@ -69,6 +73,15 @@ def load(path: str | Path, symmetries: Symmetries) -> Element:
         tensors[int(position)][name] = torch.from_numpy(array.copy())
     parts = tuple(_part(path, kind, symmetries, held) for kind, held in zip(kinds, tensors, strict=True))
     return Element(symmetries, parts)
+
+
+def _digest(arrays: dict[str, np.ndarray]) -> str:
+    """Return a checksum of names, types, shapes and numbers."""
+    digest = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        digest.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        digest.update(np.ascontiguousarray(array).tobytes())
+    return digest.hexdigest()
 
 
 def _head(path: str | Path, metadata: dict[str, str]) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Drawing elements at random."""
 
 from collections.abc import Callable, Sequence
-from math import ceil
+from math import ceil, isfinite
+from numbers import Real
 
 import torch
 from torch import Tensor
@@ -53,9 +54,15 @@ def random(
         permutations: Whether the channels are brought into a random order as well.
 
     Raises:
-        TeleportError: There is no such sampling, the range is out of bounds, or a negative factor was drawn
+        TeleportError: There is no such sampling, the range is out of bounds, the
+            generator is none, or a negative factor was drawn
             for a channel that cannot have one and signs are required.
     """
+    if generator is not None and not isinstance(generator, torch.Generator):
+        raise TeleportError(
+            f"generator is {generator!r}; it must be a torch.Generator, such as "
+            "torch.Generator().manual_seed(0)."
+        )
     draw = _draw(sampling, cob_range, center, generator, symmetries.scale_table.denominator)
     if signs not in _SIGNS:
         raise TeleportError(unknown_key_message("treatment of signs", signs, _SIGNS))
@@ -109,8 +116,14 @@ def _draw(
 ) -> Draw:
     if sampling not in SAMPLINGS:
         raise TeleportError(unknown_key_message("sampling", sampling, SAMPLINGS))
-    if not 0 < cob_range < float("inf"):
-        raise TeleportError(f"cob_range is {cob_range}; it must be positive.")
+    for name, number, wanted in (
+        ("cob_range", cob_range, "positive and finite"),
+        ("center", center, "finite"),
+    ):
+        if not isinstance(number, Real) or not isfinite(number):
+            raise TeleportError(f"{name} is {number!r}; it must be a number, {wanted}.")
+    if cob_range <= 0:
+        raise TeleportError(f"cob_range is {cob_range}; it must be positive and finite.")
     if sampling in ("intra_landscape", "inter_landscape") and cob_range >= 1:
         raise TeleportError(
             f"cob_range is {cob_range} with {sampling}; it must be below 1, or factors could be zero."

@@ -104,14 +104,22 @@ class Symmetries:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A checksum of all names, shapes and freedoms: elements fit models with equal ones."""
+        """A checksum of all freedoms and of what each entry of a parameter takes of them.
+
+        Elements fit models with equal ones.
+        """
         shapes = {name: list(self.tape.parameters[name].shape) for name in self.names}
         freedoms = [
             [freedom.kind, freedom.name, freedom.size, [list(member) for member in freedom.members]]
             for freedom in (*self.scales, *self.signs, *self.permutations)
         ]
-        text = json.dumps([self.batch_norm, shapes, freedoms], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        digest = hashlib.sha256(json.dumps([self.batch_norm, shapes, freedoms], sort_keys=True).encode())
+        self.scale_table.feed(digest)
+        self.sign_table.feed(digest)
+        for _, group in self._groups.values():
+            for member in group.members:
+                digest.update(member.positions.astype("<i8").tobytes())
+        return digest.hexdigest()
 
     # --- Factors and orders of parameters ---------------------------------------------------------------
 

@@ -1,7 +1,6 @@
 """Changing the parameters of a model, in place, so that its function stays."""
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor, nn
 from snnkit.dag.analysis.copying import named_tensors
 from snnkit.teleport.element import Element
 from snnkit.teleport.errors import TeleportError
+from snnkit.teleport.memory import unwritable
 from snnkit.teleport.sampling import random
 from snnkit.teleport.symmetries import Symmetries, symmetries
 
@@ -26,19 +26,23 @@ def teleport(model: nn.Module, element: Element) -> None:
     Parameters and buffers stay the objects they are, so that optimisers stay valid; gradients and the state
     of an optimiser are not touched. Either all are changed or none.
 
+    That names, shapes and ties of the parameters are those of the element's model is checked; what a forward
+    pass does is not, since nothing runs. An element of a network with ReLU does not fit one with GELU.
+
     Args:
         model: Of the architecture that the element was made for: the model itself, a copy, its graph.
         element: What to do.
 
     Raises:
-        TeleportError: Parameters are missing, of other shapes or tied otherwise, or a factor takes numbers
-            out of the range of their type.
+        TeleportError: Parameters are missing, of other shapes or tied otherwise, cannot be written alone
+            (they share memory, are on the meta device), or a factor takes numbers out of the range of their
+            type.
     """
     tensors = _checked(model, element.symmetries)
     new = element.apply(tensors)
     problems = [text for name, value in new.items() for text in _lost(name, tensors[name], value)]
     if problems:
-        raise TeleportError("nothing was changed: " + "; ".join(problems[:_SHOWN]))
+        raise TeleportError(f"nothing was changed: {_listed(problems)}")
     with torch.no_grad():
         for name, value in new.items():
             tensors[name].copy_(value)
@@ -54,15 +58,20 @@ def _checked(model: nn.Module, found: Symmetries) -> dict[str, Tensor]:
         for name, shape in shapes.items()
         if name in tensors and not _fits(tensors[name], shape)
     ]
-    if not problems:
-        problems = [*_tied_otherwise(tensors, found), *(_untouchable(tensors, shapes))]
+    problems = problems or _tied_otherwise(tensors, found)
     if problems:
-        more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
         raise TeleportError(
-            f"the element belongs to another model than this {type(model).__name__}: "
-            f"{'; '.join(problems[:_SHOWN])}{more}"
+            f"the element belongs to another model than this {type(model).__name__}: {_listed(problems)}"
         )
+    problems = unwritable(tensors, shapes)
+    if problems:
+        raise TeleportError(f"nothing was changed: {_listed(problems)}")
     return tensors
+
+
+def _listed(problems: list[str]) -> str:
+    more = f" and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    return "; ".join(problems[:_SHOWN]) + more
 
 
 def _fits(tensor: Tensor, shape: tuple[int, ...]) -> bool:
@@ -86,19 +95,6 @@ def _tied_otherwise(tensors: Mapping[str, Tensor], found: Symmetries) -> list[st
             other = owners.setdefault(id(tensors[name]), name)
             if other != name and (name in found.names or other in found.names):
                 problems.append(f"{name} is tied to {other}")
-    return problems
-
-
-def _untouchable(tensors: Mapping[str, Tensor], names: Mapping[str, Any]) -> list[str]:
-    problems = [f"{name} is on the meta device and has no numbers" for name in names if tensors[name].is_meta]
-    spans = sorted(
-        (tensor.data_ptr(), tensor.data_ptr() + tensor.nbytes, name)
-        for name, tensor in tensors.items()
-        if name in names and tensor.is_contiguous() and tensor.nbytes and not tensor.is_meta
-    )
-    for (_, end, one), (start, _, other) in pairwise(spans):
-        if start < end and tensors[one] is not tensors[other]:
-            problems.append(f"{other} shares memory with {one}, though they are two tensors")
     return problems
 
 

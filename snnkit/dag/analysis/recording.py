@@ -43,8 +43,10 @@ def record(
         example_kwargs: Keyword arguments.
 
     Raises:
-        TapeError: the model raises on these inputs.
+        TapeError: the model is no module, or raises on these inputs.
     """
+    if not isinstance(model, nn.Module):
+        raise TapeError(f"a {type(model).__name__} is no torch.nn.Module.")
     arguments = tuple(example_inputs) if isinstance(example_inputs, list | tuple) else (example_inputs,)
     kwargs = dict(example_kwargs or {})
     try:
