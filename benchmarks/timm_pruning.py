@@ -2,13 +2,16 @@
 
     python benchmarks/timm_pruning.py --out coupling.jsonl                 # one model per architecture file
     python benchmarks/timm_pruning.py --all --out coupling.jsonl           # every model
-    python benchmarks/timm_pruning.py --execute --out executed.jsonl       # prune at random, compare with
-    masked python benchmarks/timm_pruning.py --report coupling.jsonl executed.jsonl
+    python benchmarks/timm_pruning.py --execute --out executed.jsonl       # prune at random, and compare
+    python benchmarks/timm_pruning.py --report coupling.jsonl executed.jsonl
 
 The coupling runs on the meta device. A multiply-accumulate counts as prunable if an axis that its operation
 multiplies over consists of channels that can be dropped; as exactly prunable if dropping them equals setting
-their weights to zero. The executed check draws all weights and statistics, drops 40 % of every exact group
-at random and compares with the masked model in float64; it takes the smallest model of each file, up to 32 M
+their weights to zero; as exactly prunable with weights folded if it does once weights that are computed from
+parameters alone, such as standardised ones, are parameters (``Plan(fold_weights=True)``).
+
+The executed check draws all weights and statistics, folds such weights, drops 40 % of every exact group at
+random and compares with the masked model in float64; it takes the smallest model of each file, up to 32 M
 parameters and 288 x 288 pixels. How timm is installed without torchvision is said in timm_models.py.
 """
 
@@ -29,7 +32,9 @@ from torch import nn
 from snnkit.dag import coupling
 from snnkit.dag.analysis.axes import leaves
 from snnkit.dag.channels import Coupling
+from snnkit.dag.channels.computed import weight_computations
 from snnkit.dag.pruning import Plan, prune
+from snnkit.dag.pruning.folded import prepared
 
 _LARGEST = 32_000_000
 _WIDEST = 288
@@ -110,9 +115,15 @@ def analysed(model: TimmModel) -> dict[str, Any]:
     found = coupling(network, example_input(network))
     seconds = time.process_time() - start
     prunable, exact = shares(found)
+    folded = (
+        prepared(network, (example_input(network),), fold_weights=True)
+        if weight_computations(found)
+        else None
+    )
     return {
         "prunable": prunable, "exact": exact, "groups": len(found.groups), "seconds": seconds,
-        "barriers": found.barriers,
+        "exact_folded": shares(folded.coupling)[1] if folded else exact, "barriers": found.barriers,
+        "folded": len(folded.folded) if folded else 0,
     }  # fmt: skip
 
 
@@ -132,12 +143,15 @@ def shares(found: Coupling) -> tuple[float, float]:
 def executed(model: TimmModel) -> dict[str, Any]:
     network = create(model.name, device="cpu")
     draw_weights(network)
+    plan = Plan(ratio=0.4, max_ratio=1.0, fold_weights=True)
     start = time.process_time()
-    pruned = prune(network, example_input(network, device="cpu"), Plan(ratio=0.4, max_ratio=1.0), "random")
+    pruned = prune(network, example_input(network, device="cpu"), plan, "random")
     assert pruned.certificate is not None
     return {
         "error_of_outputs": pruned.certificate.error,
         "exact": pruned.certificate.exact,
+        "folded": len(pruned.folded),
+        "moved_by_folding": pruned.fold_difference,
         "parameters": pruned.after.parameters / pruned.before.parameters,
         "macs": pruned.after.macs / pruned.before.macs,
         "seconds": time.process_time() - start,
@@ -167,9 +181,13 @@ def report(paths: list[Path]) -> None:
         good = [entry for entry in entries if "error" not in entry]
         if any("prunable" in entry for entry in good):
             for share in (0.25, 0.5, 0.75, 0.9, 0.99):
-                counts = [sum(entry[kind] >= share for entry in good) for kind in ("prunable", "exact")]
+                kinds = ("prunable", "exact", "exact_folded")
+                counts = [sum(entry.get(kind, entry["exact"]) >= share for entry in good) for kind in kinds]
                 rates = [f"{count} ({count / len(entries):.1%})" for count in counts]
-                print(f"  at least {share:.0%} of the MACs: prunable {rates[0]}, exactly {rates[1]}")
+                print(
+                    f"  at least {share:.0%} of the MACs: prunable {rates[0]}, exactly {rates[1]}, "
+                    f"exactly with weights folded {rates[2]}"
+                )
         else:
             right = [entry for entry in good if entry["exact"]]
             print(f"  equal to the masked model: {len(right)} of {len(entries)}")

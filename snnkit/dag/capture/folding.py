@@ -6,7 +6,7 @@ from torch import nn
 
 from ..arguments import in_mode, leaves, map_leaves
 from ..errors import GraphError
-from ..functions import FACTORIES, Function
+from ..functions import FACTORIES, RANDOM, Function
 from ..registry import call_module
 from .cloning import Clone
 from .nodes import Node, Recording, Scope
@@ -14,11 +14,6 @@ from .nodes import Node, Recording, Scope
 __all__ = ["drop_unused", "fold_sizes"]
 
 _NUMBERS = frozenset({"size", "number", "control"})
-_RANDOM = frozenset(
-    {"alpha_dropout", "bernoulli", "dropout", "dropout1d", "dropout2d", "dropout3d", "exponential",
-     "gaussian", "gumbel_softmax", "multinomial", "normal", "rand", "rand_like", "randint",
-     "randn", "randn_like", "randperm", "rrelu", "uniform", "feature_alpha_dropout"}
-)  # fmt: skip
 
 
 def fold_sizes(recording: Recording, clone: Clone, inputs: dict[str, Any] | None) -> str:
@@ -128,8 +123,8 @@ def drop_unused(recording: Recording) -> None:
     keep += [
         node
         for node in recording.nodes
-        if node.kind in ("module", "input") or node.in_place or node.operation == "control"
-        or node.operation in _RANDOM
+        if node.kind in ("module", "input") or node.in_place
+        or node.operation in RANDOM | {"control", "check"}
     ]  # fmt: skip
     needed = _with_sources(keep)
     _drop(recording, {node.index for node in recording.nodes} - needed)

@@ -73,7 +73,7 @@ class Layers:
         inside: set[str] = set()
         for path, clone in nn.Module.named_modules(recorder.clone.module):
             module = self._modules[path]
-            if any(path.startswith(f"{leaf}.") or not leaf for leaf in inside):
+            if _is_within(path, inside):
                 continue
             reading = self.reading(module)
             if reading is False:
@@ -94,7 +94,7 @@ class Layers:
         """Yield the modules that are recorded inside."""
         inside: set[str] = set()
         for path, module in self._modules.items():
-            if any(path.startswith(f"{leaf}.") or not leaf for leaf in inside):
+            if _is_within(path, inside):
                 continue
             if self.reading(module) is False:
                 yield module
@@ -110,6 +110,15 @@ class Layers:
                 shared.inplace = False  # type: ignore[assignment]
             self._shared[key] = shared
         return self._shared[key]
+
+
+def _is_within(path: str, outer: set[str]) -> bool:
+    """Whether a module lies in one of those at the paths."""
+    while path:
+        path = path.rpartition(".")[0]
+        if path in outer:
+            return True
+    return False
 
 
 def _hook_scope(recorder: "Recorder", path: str, clone: nn.Module) -> None:

@@ -56,6 +56,7 @@ class Recorder(TorchFunctionMode):
         self._sizes: dict[tuple[int, int], Node] = {}
         self._results: dict[int, tuple[Any, Node]] = {}
         self._reads: dict[tuple[str, Any], Tensor] = {}
+        self._placed = {clone.origins[id(tensor)].path: tensor for tensor in reversed(clone.tensors)}
 
     @property
     def is_tracing(self) -> bool:
@@ -210,10 +211,7 @@ class Recorder(TorchFunctionMode):
 
     def placed_at(self, path: str) -> Tensor | None:
         """Return the clone's tensor that stood at ``path`` before the run."""
-        for tensor in self.clone.tensors:
-            if self.clone.origins[id(tensor)].path == path:
-                return tensor
-        return None
+        return self._placed.get(path)
 
     def _is_free(self, tensor: Tensor) -> bool:
         return id(tensor) in self.clone.origins

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ..arguments import map_leaves
 from ..dag_module import DagModule
 from ..errors import CaptureError
+from .assertions import decisions_in_checks
 from .cloning import Clone
 from .inputs import call_with, on_device
 from .layers import Layers
@@ -43,8 +44,10 @@ def record(
     layers.attach(recorder)
     examples = on_device(named, device)
     inputs = {name: recorder.add("input", name) for name in named}
-    traced = _no_custom_gradients(recorder), _traced_len(recorder, clone.module)
-    with traced[0], traced[1], torch.enable_grad(), torch.random.fork_rng(devices=[]), recorder:
+    with (
+        _no_custom_gradients(recorder), _traced_len(recorder, clone.module), decisions_in_checks(),
+        torch.enable_grad(), torch.random.fork_rng(devices=[]), recorder,
+    ):  # fmt: skip
         for name, value in examples.items():
             _bind_input(recorder, value, inputs[name])
         recorder.is_recording = True

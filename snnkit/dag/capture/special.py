@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..errors import CaptureError
+from .assertions import Asserted, assertion_around
 
 if TYPE_CHECKING:
     from .recorder import Recorder
@@ -17,7 +18,8 @@ Handler = Callable[["Recorder", Any, tuple[Any, ...], dict[str, Any]], Any]
 
 _PASSIVE = frozenset({
     "__deepcopy__", "__delitem__", "__dir__", "__format__", "__hash__", "__len__", "__reduce_ex__",
-    "__repr__", "__str__", "_assert", "_enter_inference_mode", "_exit_inference_mode", "_is_view",
+    "__repr__", "__str__", "_assert", "_assert_tensor_metadata", "_enter_inference_mode",
+    "_exit_inference_mode", "_is_view",
     "_set_autocast_enabled", "_set_grad_enabled", "autocast_decrement_nesting",
     "autocast_increment_nesting", "backward", "broadcast_shapes", "can_cast",
     "clear_autocast_cache", "data_ptr", "dim", "element_size", "get_autocast_dtype",
@@ -102,6 +104,9 @@ def _numel(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[
 
 def _read_value(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensor = next((value for value in args if isinstance(value, Tensor)), None)
+    asserted = assertion_around()
+    if tensor is not None and asserted is not None:
+        return _note_assertion(recorder, func, tensor, asserted)
     if tensor is not None and not tensor.is_meta and recorder.is_constant(tensor):
         return func(*args, **kwargs)
     name = func.__name__
@@ -111,6 +116,12 @@ def _read_value(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: 
         "take another way through its code, which a graph cannot. Use torch.where, or a module of its own "
         "that is registered with register_reading()."
     )
+
+
+def _note_assertion(recorder: "Recorder", func: Any, tensor: Tensor, asserted: Asserted) -> Any:
+    node = recorder.node_of(tensor)
+    recorder.add("function", "check", (node,), asserted.options, operation="check")
+    return True if tensor.is_meta else func(tensor)
 
 
 def _iterate(recorder: "Recorder", func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -2,11 +2,12 @@
 
 from .canonical import Call, canonical
 from .function import FreeTensor, Function
-from .library import FACTORIES, FUNCTIONS, FunctionSpec, function_named
+from .library import FACTORIES, FUNCTIONS, RANDOM, FunctionSpec, function_named
 
 __all__ = [
     "FACTORIES",
     "FUNCTIONS",
+    "RANDOM",
     "Call",
     "FreeTensor",
     "Function",

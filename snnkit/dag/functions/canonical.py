@@ -31,6 +31,7 @@ _SPELLINGS = {
     "truediv": "div", "floordiv": "floor_divide", "mod": "remainder", "and": "bitwise_and",
     "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "bitwise_left_shift",
     "rshift": "bitwise_right_shift", "invert": "bitwise_not", "setitem": "index_assign",
+    "_assert_async": "check", "_is_all_true": "all", "_is_any_true": "any",
 }  # fmt: skip
 
 _REVERSED = {f"__r{name}__": name for name in
@@ -42,7 +43,8 @@ _IN_PLACE = {f"__i{name}__": name for name in
 _RENAMED_IN_PLACE = {"normal_": "gaussian", "uniform_": "uniform", "copy_": "copy"}
 
 _PARAMETERS = {"axis": "dim", "keepdims": "keepdim", "split_size": "split_size_or_sections", "from": "low",
-               "split_sizes": "split_size_or_sections", "x": "input", "train": "training"}  # fmt: skip
+               "split_sizes": "split_size_or_sections", "x": "input", "train": "training",
+               "assert_msg": "message"}  # fmt: skip
 
 _VARIANTS: dict[Any, tuple[str, tuple[str, ...]]] = {
     torch.dropout: ("dropout", ("input", "p", "training")),

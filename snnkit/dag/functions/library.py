@@ -16,7 +16,7 @@ from ..errors import GraphError
 from . import own
 from .table import FUNCTIONAL, OPERATORS, TENSOR, TORCH
 
-__all__ = ["FACTORIES", "FUNCTIONS", "FunctionSpec", "function_named"]
+__all__ = ["FACTORIES", "FUNCTIONS", "RANDOM", "FunctionSpec", "function_named"]
 
 _PYTHON_NAMES = {
     "div": "truediv",
@@ -123,6 +123,13 @@ FACTORIES: frozenset[str] = frozenset(
     name for name, spec in FUNCTIONS.items() if "device" in spec.parameters and "input" not in spec.parameters
 )
 """Functions that make tensors out of numbers."""
+
+RANDOM = frozenset(
+    {"alpha_dropout", "bernoulli", "dropout", "dropout1d", "dropout2d", "dropout3d", "exponential",
+     "gaussian", "gumbel_softmax", "multinomial", "normal", "rand", "rand_like", "randint",
+     "randn", "randn_like", "randperm", "rrelu", "uniform", "feature_alpha_dropout"}
+)  # fmt: skip
+"""Functions that return other numbers in every call, in one mode at least."""
 
 
 def function_named(name: str) -> FunctionSpec:

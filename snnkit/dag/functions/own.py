@@ -13,6 +13,7 @@ __all__ = [
     "TABLE",
     "assign",
     "attribute",
+    "check",
     "control",
     "getitem",
     "index_assign",
@@ -31,6 +32,7 @@ numel(input)
 attribute(input, name)
 number(function, operands)
 control(value, expected, place)
+check(input, message='', error='RuntimeError')
 to(input, dtype=None, device=None, copy=False, memory_format=torch.preserve_format)
 to_like(input, other)
 uniform(input, low=0.0, high=1.0)
@@ -103,6 +105,38 @@ def control(value: Any, expected: bool, place: str) -> bool:
             "captured: capture it with an input of this size."
         )
     return expected
+
+
+_ERRORS = {
+    error.__name__: error
+    for error in (AssertionError, IndexError, NotImplementedError, RuntimeError, TypeError, ValueError)
+}
+
+
+def check(input: Tensor, message: str = "", error: str = "RuntimeError") -> None:
+    """Raise unless the one value in a tensor is true: an assertion of the model on its numbers.
+
+    On the meta device, which has no numbers, it passes. A ``RuntimeError`` is raised as
+    ``torch._assert_async`` does, without waiting for a device; the others when the check runs.
+
+    Args:
+        input: The value.
+        message: What the error says.
+        error: The name of its class.
+
+    Raises:
+        GraphError: There is no such error.
+        Exception: The one named, if the value is false.
+    """
+    if error not in _ERRORS:
+        raise GraphError(f"Checks raise {', '.join(_ERRORS)}, not {error!r}.")
+    if input.is_meta:
+        return
+    said = message or "An assertion of the model does not hold."
+    if error == "RuntimeError":
+        torch._assert_async(input, said)
+    elif not bool(input):
+        raise _ERRORS[error](said)
 
 
 def to(

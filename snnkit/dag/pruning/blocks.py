@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from snnkit.dag.dag_module import DagModule
 from snnkit.dag.operations import Add, Identity
-from snnkit.dag.pruning.prune import as_dag
+from snnkit.dag.pruning.folded import as_dag
 from snnkit.dag.pruning.removal import PruningError
 from snnkit.dag.running import watching
 from snnkit.dag.vertex import InnerVertex, Vertex

@@ -12,9 +12,9 @@ from torch.utils._pytree import tree_flatten
 from snnkit.dag.analysis.copying import plain_path
 from snnkit.dag.channels import Coupling, Group, coupling
 from snnkit.dag.dag_module import DagModule
-from snnkit.dag.pruning.attention import open_attention
 from snnkit.dag.pruning.costs import CostModel
-from snnkit.dag.pruning.prune import Pruned, as_dag, keep_channels
+from snnkit.dag.pruning.folded import prepared
+from snnkit.dag.pruning.prune import Pruned, keep_channels
 from snnkit.dag.pruning.removal import removable
 from snnkit.dag.pruning.selection import Keep, Plan, choose, eligible
 from snnkit.utilities.errors import ConfigurationError
@@ -81,7 +81,9 @@ class LearnedPruning(nn.Module):
         self.example_inputs = (
             tuple(example_inputs) if isinstance(example_inputs, list | tuple) else (example_inputs,)
         )
-        original = open_attention(as_dag(model, self.example_inputs), self.example_inputs)
+        ready = prepared(model, self.example_inputs, fold_weights=plan.fold_weights)
+        original = ready.graph
+        self._folded: dict[str, Any] = {"folded": ready.folded, "fold_difference": ready.difference}
         self.graph: DagModule = original.copy()
         self.coupling: Coupling = coupling(self.graph, self.example_inputs)
         stuck = removable(self.graph, self.coupling)
@@ -192,7 +194,8 @@ class LearnedPruning(nn.Module):
             named = {(group.name, group.index): group for group in found.groups}
             return {named[key]: mask for key, mask in keep.items()}
 
-        return keep_channels(self.graph, self.example_inputs, chosen, verify=verify)
+        # The graph was folded before its weights were trained.
+        return replace(keep_channels(self.graph, self.example_inputs, chosen, verify=verify), **self._folded)
 
 
 def _gated_members(group: Group) -> list[Any]:

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from snnkit.dag.channels import Coupling, coupling
 from snnkit.dag.dag_module import DagModule
 from snnkit.dag.pruning.costs import CostModel
+from snnkit.dag.pruning.folded import as_dag
 from snnkit.dag.pruning.importance import Magnitude
-from snnkit.dag.pruning.prune import Keep, Pruned, as_dag, keep_channels
+from snnkit.dag.pruning.prune import Keep, Pruned, keep_channels
 from snnkit.dag.pruning.selection import Plan, choose
 from snnkit.dag.vertex import InnerVertex
 from snnkit.utilities.errors import ConfigurationError, unknown_key_message
@@ -178,7 +179,7 @@ def compress(model: nn.Module, example_inputs: Any, plan: Plan, *, verify: bool 
         scores = Magnitude()(dag, found)
         return choose(wanted, found, scores, cost_model)
 
-    pruned = keep_channels(graph, inputs, chosen, verify=verify)
+    pruned = keep_channels(graph, inputs, chosen, verify=verify, fold_weights=plan.fold_weights)
     merged = merge_factors(pruned.model)
     after = CostModel(coupling(merged, inputs))({})
     return replace(pruned, model=merged, before=whole, after=after)

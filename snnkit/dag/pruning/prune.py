@@ -8,19 +8,19 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from snnkit.dag.channels import Coupling, Group, coupling
+from snnkit.dag.channels import Coupling, Group
 from snnkit.dag.dag_module import DagModule
 from snnkit.dag.pruning import resizing  # noqa: F401 - registers how layers of torch get smaller
-from snnkit.dag.pruning.attention import open_attention
 from snnkit.dag.pruning.certificate import Certificate, certify
 from snnkit.dag.pruning.costs import CostModel, Costs
+from snnkit.dag.pruning.folded import notes_on_weights, prepared
 from snnkit.dag.pruning.importance import Importance, Scores, importance_named
 from snnkit.dag.pruning.masking import masked
 from snnkit.dag.pruning.removal import removable, remove_channels
 from snnkit.dag.pruning.selection import Plan, choose
 from snnkit.utilities.errors import ConfigurationError
 
-__all__ = ["Pruned", "as_dag", "keep_channels", "prune", "prune_iteratively"]
+__all__ = ["Pruned", "keep_channels", "prune", "prune_iteratively"]
 
 Keep = Mapping[Group, NDArray[np.bool_]]
 
@@ -37,6 +37,10 @@ class Pruned:
         before: Costs of the model before.
         after: Costs of the smaller model.
         certificate: What was compared; None with ``verify=False``.
+        folded: Paths of weights that the model computed in each call, and that are parameters of
+            :attr:`original` and :attr:`model`; see :class:`Plan`.
+        fold_difference: How far their folding moved the outputs, relative to the largest; None if nothing
+            was folded, or it was not verified.
     """
 
     model: DagModule
@@ -46,6 +50,8 @@ class Pruned:
     before: Costs
     after: Costs
     certificate: Certificate | None
+    folded: tuple[str, ...] = ()
+    fold_difference: float | None = None
 
     def masked(self) -> DagModule:
         """Return the original with the weights of dropped channels at zero."""
@@ -60,14 +66,8 @@ class Pruned:
             one, other = getattr(self.before, name), getattr(self.after, name)
             rows.append(f"{name}: {one:,.0f} -> {other:,.0f} ({other / max(one, 1):.1%})")
         rows.append(str(self.certificate) if self.certificate else "not verified")
+        rows += notes_on_weights(self.coupling, self.folded, self.fold_difference)
         return "\n".join(rows)
-
-
-def as_dag(model: nn.Module, example_inputs: Any) -> DagModule:
-    """Return ``model`` as a graph: itself, if it is one."""
-    from snnkit.dag.capture import build_from_unstructured_module
-
-    return model if isinstance(model, DagModule) else build_from_unstructured_module(model, example_inputs)
 
 
 def _arguments(example_inputs: Any) -> tuple[Any, ...]:
@@ -80,21 +80,26 @@ def keep_channels(
     choose_keep: Callable[[DagModule, Coupling, CostModel], Keep],
     *,
     verify: bool = True,
+    fold_weights: bool = False,
 ) -> Pruned:
     """Build the smaller model of the channels that ``choose_keep(graph, coupling, cost_model)`` returns.
+
+    ``fold_weights`` is that of :class:`Plan`.
 
     Raises:
         PruningError: a group cannot be removed, or the result is not what the masked model computes.
     """
     inputs = _arguments(example_inputs)
-    dag = open_attention(as_dag(model, inputs), inputs)
-    found = coupling(dag, inputs)
+    ready = prepared(model, inputs, fold_weights=fold_weights, verify=verify)
+    dag, found = ready.graph, ready.coupling
     cost_model = CostModel(found)
     keep = {g: np.asarray(m, bool) for g, m in choose_keep(dag, found, cost_model).items() if not np.all(m)}
     smaller = remove_channels(dag, found, keep)
     certificate = certify(dag, smaller, found, keep, inputs) if verify else None
     counts = {group: int(mask.sum()) for group, mask in keep.items()}
-    return Pruned(smaller, dag, found, keep, cost_model({}), cost_model(counts), certificate)
+    before, after = cost_model({}), cost_model(counts)
+    folding = (ready.folded, ready.difference)
+    return Pruned(smaller, dag, found, keep, before, after, certificate, *folding)
 
 
 def prune(
@@ -136,7 +141,7 @@ def prune(
     def chosen(dag: DagModule, found: Coupling, cost_model: CostModel) -> Keep:
         return choose(plan, found, _scores(criterion, dag, found), cost_model)
 
-    return keep_channels(model, example_inputs, chosen, verify=verify)
+    return keep_channels(model, example_inputs, chosen, verify=verify, fold_weights=plan.fold_weights)
 
 
 def _scores(criterion: Importance, dag: DagModule, found: Coupling) -> Scores:

@@ -38,6 +38,10 @@ class Plan:
         kinds: Kinds of groups to prune, of ``channels``, ``heads``, ``head channels``, ``groups``.
         soft: Whether channels may be dropped where that differs from setting weights to zero, as it does
             where a norm runs over them.
+        fold_weights: Whether weights that the model computes from its parameters in each call (standardised
+            ones, weight norm) become parameters, where that computation keeps channels from being dropped
+            exactly. The smaller model then trains the weights themselves; see
+            :func:`snnkit.dag.editing.fold_weights`.
         ignore: Names of parameters whose groups are left alone.
         only: Names of parameters; then only their groups are pruned.
 
@@ -54,6 +58,7 @@ class Plan:
     max_ratio: float = 0.9
     kinds: tuple[str, ...] = _KINDS
     soft: bool = False
+    fold_weights: bool = False
     ignore: tuple[str, ...] = ()
     only: tuple[str, ...] = ()
 
@@ -184,7 +189,7 @@ def _down_to_budget(
         raise ConfigurationError(
             "The budget cannot be met: "
             + "; ".join(lines)
-            + ". Raise max_ratio, allow soft groups, or ask for less."
+            + ". Raise max_ratio, allow soft groups, fold computed weights, or ask for less."
         )
     low, high = 0.0, 1.0
     for _ in range(24):
