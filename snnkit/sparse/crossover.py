@@ -8,8 +8,6 @@ float32, one thread, on one processor (AMD Zen 5, AVX-512; torch 2.13 with MKL),
 run.
 """
 
-from bisect import bisect_right
-
 __all__ = ["dense_is_faster"]
 
 _BATCHES = (2, 8, 32)
@@ -27,10 +25,11 @@ def dense_is_faster(density: float, batch: int, training: bool, device: str) -> 
 
     Args:
         density: share of the places that have a weight.
-        batch: samples.
+        batch: samples; while a program for any number of them is exported, it is one for many.
         training: whether gradients will be computed.
         device: type of the device.
     """
     if device != "cpu":
         return density > _ELSEWHERE
-    return density > (_TRAINING if training else _INFERENCE)[bisect_right(_BATCHES, batch)]
+    row = sum(batch >= least for least in _BATCHES) if isinstance(batch, int) else len(_BATCHES)
+    return density > (_TRAINING if training else _INFERENCE)[row]

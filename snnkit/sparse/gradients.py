@@ -35,7 +35,7 @@ def dense_gradients(model: nn.Module) -> Iterator[dict[nn.Module, Tensor]]:
     with ExitStack() as undo:
         for layer in nn.Module.modules(model):
             if isinstance(layer, SparseLayer):
-                undo.callback(layer.register_forward_hook(_catcher(found)).remove)
+                undo.callback(layer.register_forward_hook(_catcher(found), with_kwargs=True).remove)
             elif isinstance(layer, Masked | Synapses):
                 layer.watch = _adder(found, layer)
                 undo.callback(setattr, layer, "watch", None)
@@ -51,10 +51,10 @@ def _adder(found: dict[nn.Module, Tensor], layer: nn.Module) -> Any:
 
 
 def _catcher(found: dict[nn.Module, Tensor]) -> Any:
-    def catch(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+    def catch(layer: nn.Module, inputs: tuple[Tensor, ...], named: dict[str, Tensor], output: Tensor) -> None:
         if not output.requires_grad:
             return
-        x, add = inputs[0].detach(), _adder(found, layer)
+        x, add = (*inputs, *named.values())[0].detach(), _adder(found, layer)
 
         def of_output(g: Tensor) -> None:
             rows = g.detach().reshape(-1, g.shape[-1])
