@@ -1,8 +1,8 @@
 """LIF neurons with sparse recurrent weights, as pure functions around an autograd node.
 
 The kernels touch only the synapses of neurons that fired, forward, and of neurons whose potential gives a
-slope, backward. What they do not cover (see :mod:`snnkit.nn.backend`) runs as the dense module would, with
-the weights written out.
+slope, backward. What they do not cover (see :mod:`snnkit.nn.backend`), and densities at which they are the
+slower ones, run as the dense module would, with the weights written out.
 """
 
 from collections.abc import Callable
@@ -33,7 +33,11 @@ from snnkit.sparse.structure import Pattern
 from snnkit.sparse.synapses import Synapses
 from snnkit.sparse.written_out import written_out
 
-__all__ = ["sparse_lif"]
+__all__ = ["DENSE_FROM", "sparse_lif"]
+
+DENSE_FROM = 0.12
+"""Density from which the dense kernels, with the weights written out, were measured to be faster
+(``benchmarks/sparse_spiking.py``); the events are the same."""
 
 _MODULE = "snnkit.sparse.spiking.kernels"
 _SUMMED = ("alpha", "bias", "threshold")
@@ -74,7 +78,7 @@ def sparse_lif(  # noqa: PLR0917 - those of lif, and one more
     watched = synapses.watch is not None and torch.is_grad_enabled()
     if watched and not data.requires_grad:
         data = data.detach().requires_grad_()
-    if kernels_wanted(_reason(data, state, own, noise)):
+    if synapses.density < DENSE_FROM and kernels_wanted(_reason(data, state, own, noise)):
         result = _with_kernels(synapses.pattern(), data, state, own, noise, record)
     else:
         dense = replace(dynamics, w_rec=synapses.dense_weight())
