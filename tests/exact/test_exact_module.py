@@ -11,6 +11,7 @@ from exact.exact_nets import random_case, recorded_by
 from snnkit.hw.xylo import MappingError, chip_exact, deploy
 from snnkit.nn.combinators import Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
+from snnkit.nn.per_neuron import expand_to_neurons
 from snnkit.transforms import FanInPruning, for_chip, make_param_T_network, remove_T_net
 from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import ConfigurationError, DataError, ParameterError, ShapeError
@@ -266,3 +267,11 @@ def test_what_cannot_be_converted_is_refused():
     net[1].spike_generation_fn = lambda v, th, window, cap: torch.clamp(torch.floor(v / th), 0, 31)
     with pytest.raises(ConfigurationError, match="surrogates"):
         chip_exact(net, "imu")
+
+
+def test_windows_for_each_neuron_are_refused_with_the_surrogates_name():
+    net = expand_to_neurons(
+        Sequential(LinearTorch((3, 4)), LIFTorch(4), LinearTorch((4, 2)), LIFTorch(2)), "learning_window"
+    )
+    with pytest.raises(ConfigurationError, match=r"not StepPWL with 4 \(relative_window=True"):
+        chip_exact(net, "a2")

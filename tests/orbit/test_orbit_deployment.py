@@ -280,3 +280,28 @@ def test_what_does_not_go_together_is_refused():
         orbit(chip_exact(net, "a2", calibration=events()))
     with pytest.raises(ParameterError, match=r"scales is 2, a whole number of 8 .*; rounding is -1"):
         OrbitSettings(scales=2, rounding=-1)
+    with pytest.raises(ParameterError, match="offsets is 'no', True or False is needed"):
+        OrbitSettings(offsets="no")
+    with pytest.raises(ParameterError, match=r"are OrbitSettings\(\.\.\.\), not dict"):
+        deploy(net, "a2", events(), method="orbit", orbit={"scales": 32})
+
+
+def test_notes_advise_what_the_method_can_do():
+    net, coarse = audio_net(rec=False, bias=False), get_chip("a2").with_weight_bits(3)
+    list(net)[1].threshold.data *= 30
+
+    def notes(chip, method):
+        report = deploy(net, chip, 5 * events(), method=method).report
+        return report, " ".join(report.notes)
+
+    assert "weights are off by" in notes(coarse, "peaks")[1]
+    for method in ("max-abs", "orbit"):
+        report, told = notes(coarse, method)
+        assert max(layer.weight_error for layer in report.layers) > 0.1
+        assert "weights are off by" not in told
+    report, told = notes("a2", "max-abs")
+    assert report.saturations
+    assert 'method="max-abs" does not look at states' in told
+    report, told = notes("a2", "orbit")
+    assert report.saturations
+    assert "States saturate" not in told

@@ -22,7 +22,7 @@ from ..specification.core import Specification
 from ..violation import MappingError
 from .calibration import ShiftPoint, Trial, accuracy_of, choose_plan, shift_curve, try_program
 from .float_run import Calibration, Readout
-from .methods import RULES, check_method, quantise_by_rule, refuse_method_for
+from .methods import METHODS, RULES, check_method, quantise_by_rule, refuse_method_for
 from .quantising import QuantisedNetwork, quantise
 from .report import DeploymentReport, LayerReport, layer_reports
 
@@ -33,10 +33,6 @@ __all__ = ["Deployment", "deploy", "deployment_of"]
 
 _COARSE = 0.1
 """Relative error of weights or time constants from which the report says what to do."""
-
-_SATURATING = (
-    "States saturate on the calibration data: raise headroom, or keep the activity lower in training."
-)
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,25 +166,28 @@ def deploy(
         data = Calibration.of(net, circuit, entry, calibration, labels=labels, readout=readout)
     start = _program(net, inspection.mapped, data, method, (plan, trained, headroom))
     if method != "orbit" or data is None:
-        return _with_report(inspection, *start, data)
+        return _with_report(inspection, *start, data, method)
     from ..orbit.search import search_orbit
 
     fixed = plan is not None
     found = search_orbit(
         net, inspection.mapped, start, data, settings=orbit, fixed_shifts=fixed, on_progress=on_progress
     )
-    deployment = _with_report(inspection, found.quantised, found.plan, data)
-    # States that saturate were judged with everything else: there is nothing to raise.
-    notes = tuple(note for note in deployment.report.notes if note != _SATURATING)
-    return replace(deployment, report=replace(deployment.report, orbit=found.report, notes=notes))
+    deployment = _with_report(inspection, found.quantised, found.plan, data, method)
+    return replace(deployment, report=replace(deployment.report, orbit=found.report))
 
 
 def _with_report(
-    inspection: Inspection, quantised: QuantisedNetwork, plan: ScalePlan, data: Calibration | None
+    inspection: Inspection,
+    quantised: QuantisedNetwork,
+    plan: ScalePlan,
+    data: Calibration | None,
+    method: str,
 ) -> Deployment:
     mapped = inspection.mapped
     curve = () if data is None else shift_curve(mapped, data, _with_peaks(plan, data))
-    return deployment_of(mapped, quantised, plan, data, notes=report_of(inspection).notes, curve=curve)
+    notes = report_of(inspection).notes
+    return deployment_of(mapped, quantised, plan, data, notes=notes, curve=curve, method=method)
 
 
 def _program(
@@ -215,8 +214,9 @@ def deployment_of(
     *,
     notes: tuple[str, ...],
     curve: tuple[ShiftPoint, ...],
+    method: str = METHODS[0],
 ) -> Deployment:
-    """Put a program and its report together.
+    """Put a program and its report together; ``method`` chose its scales.
 
     Raises:
         MappingError: with every limit of the chip that the program breaks.
@@ -224,7 +224,7 @@ def deployment_of(
     broken = quantised.specification.violations()
     if broken:
         raise MappingError(refusal(mapped.chip, broken), broken)
-    report = _report(mapped, quantised, plan, data, notes, curve)
+    report = _report(mapped, quantised, plan, data, notes, curve, method)
     return Deployment(quantised.specification, report, plan, _scales(mapped, quantised), mapped)
 
 
@@ -273,6 +273,7 @@ def _report(  # noqa: PLR0917
     data: Calibration | None,
     notes: tuple[str, ...],
     curve: tuple[ShiftPoint, ...],
+    method: str,
 ) -> DeploymentReport:
     trial = None if data is None else try_program(mapped, quantised, plan, data)
     spec = quantised.specification
@@ -291,7 +292,7 @@ def _report(  # noqa: PLR0917
         clipped_inputs=int(trial.counters.clipped_input.sum()) if trial else 0,
         saturations=trial.counters.total_saturations if trial else 0,
         resources=resources_of(mapped),
-        notes=(*notes, *_event_notes(mapped), *_loss_notes(layers, trial), *_data_notes(data, trial)),
+        notes=(*notes, *_event_notes(mapped), *_loss_notes(layers, trial, method), *_data_notes(data, trial)),
         delay=mapped.delay,
     )
 
@@ -322,12 +323,12 @@ def _event_notes(mapped: MappedNetwork) -> list[str]:
     return notes
 
 
-def _loss_notes(layers: tuple[LayerReport, ...], trial: Trial | None) -> list[str]:
+def _loss_notes(layers: tuple[LayerReport, ...], trial: Trial | None, method: str) -> list[str]:
     notes = [
         f"{layer.path}: weights are off by {layer.weight_error:.0%}: the largest state is so far above the "
         "weights that 16 bits hold it only at a coarse scale. Keep the activity lower in training."
         for layer in layers
-        if layer.weight_error > _COARSE
+        if layer.weight_error > _COARSE and method == "peaks"
     ]
     slower = [layer.path for layer in layers if max(layer.tau_mem_error, layer.tau_syn_error) > _COARSE]
     if slower:
@@ -336,8 +337,15 @@ def _loss_notes(layers: tuple[LayerReport, ...], trial: Trial | None) -> list[st
             "for_chip or LIFBitshiftTorch to make up for it."
         )
     if trial is not None and trial.counters.total_saturations:
-        notes.append(_SATURATING)
+        notes += _saturation_notes(method)
     return notes
+
+
+def _saturation_notes(method: str) -> list[str]:
+    """Say what to do about states that saturate; a search has judged them with everything else."""
+    advice = {"peaks": "raise headroom, or keep the activity lower in training"}
+    advice |= dict.fromkeys(RULES, f'method="{method}" does not look at states, "peaks" and "orbit" do')
+    return [f"States saturate on the calibration data: {advice[method]}."] if method in advice else []
 
 
 def _data_notes(data: Calibration | None, trial: Trial | None) -> list[str]:

@@ -89,9 +89,16 @@ def _is_periodic(node: Node) -> bool:
     if surrogate is None or window.numel() != 1:
         raise ConfigurationError(
             f"{node.path}: chip-exact training knows the surrogates StepPWL and PeriodicExponential with one "
-            f"learning_window for all neurons, not {module.spike_generation_fn!r} with {window.numel()}."
+            f"learning_window for all neurons, not {_name_of(module.spike_generation_fn)} with "
+            f"{window.numel()} (relative_window=True makes one serve neurons of all scales)."
         )
     return surrogate is PeriodicExponential
+
+
+def _name_of(surrogate: Any) -> str:
+    """Return the name of a surrogate's class, or of a function."""
+    named = getattr(surrogate, "__self__", surrogate)
+    return str(getattr(named, "__name__", named))
 
 
 class _Probe:

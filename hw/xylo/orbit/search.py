@@ -18,7 +18,7 @@ from .layers import LayerChoice, choose_shifts, search_layer
 from .neurons import Layer, Shifts, hidden_layer, output_layer
 from .program import program_of
 from .result import OrbitReport
-from .settings import OnProgress, OrbitSettings
+from .settings import OnProgress, OrbitSettings, checked_settings
 from .teacher import observe
 
 Chosen = tuple[LayerChoice | None, LayerChoice | None]
@@ -149,7 +149,7 @@ def search_orbit(
         ConfigurationError: the network does not hold the module of some of its neurons.
     """
     began = time.monotonic()
-    settings, on_progress = settings or OrbitSettings(), on_progress or _nobody
+    settings, on_progress = checked_settings(settings), on_progress or _nobody
     teacher = observe(net, mapped, data.raster[evenly(len(data.raster), settings.recordings)])
     bench = Bench(mapped, start[1], data, teacher)
     search = _Search(bench, bench.measured(start[0]), settings, on_progress)

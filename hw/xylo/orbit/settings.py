@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from snnkit.utilities.errors import ParameterError
 
-__all__ = ["OnProgress", "OrbitSettings"]
+__all__ = ["OnProgress", "OrbitSettings", "checked_settings"]
 
 OnProgress = Callable[[str, int, int], None]
 """Called with what is being searched, how many parts of it are done, and the most there can be; from any of
@@ -42,8 +42,20 @@ class OrbitSettings:
             for name, low in least.items()
             if not _is_count(getattr(self, name), low)
         ]
+        if not isinstance(self.offsets, bool):
+            wrong.append(f"offsets is {self.offsets!r}, True or False is needed")
         if wrong:
             raise ParameterError(f"OrbitSettings: {'; '.join(wrong)}.")
+
+
+def checked_settings(settings: object) -> OrbitSettings:
+    """Return settings of a search, the defaults for None; ParameterError for anything else."""
+    if settings is None:
+        return OrbitSettings()
+    if not isinstance(settings, OrbitSettings):
+        kind = type(settings).__name__
+        raise ParameterError(f"Settings of a search are OrbitSettings(...), not {kind}.")
+    return settings
 
 
 def _is_count(value: object, low: int) -> bool:

@@ -90,7 +90,11 @@ def _rounding(
     after = replace(core, **changed)
     if rounded:
         return Step(f"{name} rounding", f"{words} are integers on the chip", after)
-    return Step(name, f"{words} on the chip are others than the network's, by more than rounding", after)
+    reason = (
+        f"{words} on the chip are others than the network's, by more than rounding to nearest: integers that "
+        'deploy(..., method="orbit") chose so, or another network\'s program'
+    )
+    return Step(name, reason, after)
 
 
 def steps_between(a: MappedNetwork, b: MappedNetwork) -> Iterator[Step]:
