@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from snnkit.dag.analysis.copying import named_tensors
+from snnkit.utilities.errors import DataError
 
 __all__ = ["activation_ranges"]
 
@@ -27,19 +28,25 @@ def activation_ranges(model: nn.Module, batches: Iterable[Any]) -> dict[str, Ten
         model: It runs in evaluation mode, without gradients, and is left as it was.
         batches: Inputs: tensors, or tuples of the positional arguments.
 
+    Raises:
+        DataError: There is no batch.
+
     Returns:
         By path of the weight, float64 tensors that broadcast against it.
     """
-    watcher = _Watcher(named_tensors(model))
+    watcher, count = _Watcher(named_tensors(model)), 0
     modes = [(module, module.training) for module in nn.Module.modules(model)]
     nn.Module.eval(model)
     try:
         with torch.no_grad(), watcher:
             for batch in batches:
                 model(*batch) if isinstance(batch, list | tuple) else model(batch)
+                count += 1
     finally:
         for module, training in modes:
             module.training = training
+    if not count:
+        raise DataError("Activations were to be calibrated on no batch at all.")
     return {name: seen.cpu() for name, seen in watcher.found.items()}
 
 

@@ -61,6 +61,7 @@ def equalize(
 
     Raises:
         TeleportError: there is no such measure, or the strength is not between 0 and 1.
+        DataError: ``calibration`` has no batch.
 
     Example:
         >>> import torch

@@ -1,9 +1,9 @@
 """From chosen values to the factor of each parameter, without any rounding where powers of two are chosen."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import lcm
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,9 +12,6 @@ from torch import Tensor
 
 from snnkit.dag.scales import Scales
 from snnkit.dag.scales.elimination import Number
-
-if TYPE_CHECKING:
-    from hashlib import _Hash as Hash
 
 __all__ = ["FactorTable", "ParameterFactor"]
 
@@ -95,8 +92,8 @@ class FactorTable:
             factor = factor / value if power == -1 else factor * _power_of(value, np.array(float(power)))
         return factor
 
-    def feed(self, digest: "Hash") -> None:
-        """Add to a checksum which entry of each parameter takes which powers of the chosen values."""
+    def digest(self) -> str:
+        """Return a checksum of which entry of each parameter takes which powers of the chosen values."""
         rows: list[list[tuple[int, float]]] = [[] for _ in range(self._rows)]
         for entry, column, power in zip(
             self._entry.tolist(), self._column.tolist(), self._power.tolist(), strict=True
@@ -105,11 +102,12 @@ class FactorTable:
         spelled = [tuple(sorted(row)) for row in rows]
         rank = {row: position for position, row in enumerate(sorted(set(spelled)))}
         ranks = np.array([rank[row] for row in spelled], np.int64)
-        digest.update(repr(sorted(rank)).encode())
+        digest = hashlib.sha256(repr(sorted(rank)).encode())
         for name, parameter in self.parameters.items():
             for power, positions in parameter.terms:
                 digest.update(f"{name} {power} {positions.shape} {parameter.epsilon!r}".encode())
                 digest.update(ranks[positions].astype("<i8").tobytes())
+        return digest.hexdigest()
 
     def log_factors(self, logs: Tensor) -> dict[str, Tensor]:
         """Return logarithms of the factors for those of the chosen values; gradients run through."""

@@ -14,7 +14,7 @@ from snnkit.teleport.freedoms import Freedom
 from snnkit.teleport.symmetries import Symmetries
 from snnkit.utilities.errors import unknown_key_message
 
-__all__ = ["SAMPLINGS", "random"]
+__all__ = ["SAMPLINGS", "random", "range_problems"]
 
 Draw = Callable[[int], Tensor]
 
@@ -111,23 +111,33 @@ def _device(generator: torch.Generator | None) -> torch.device:
     return generator.device if generator is not None else torch.device("cpu")
 
 
+def range_problems(sampling: str, cob_range: float, center: float) -> list[str]:
+    """Say what is wrong with the arguments of a sampling."""
+    problems = [
+        f"{name} is {number!r}; it must be a number, {wanted}"
+        for name, number, wanted in (
+            ("cob_range", cob_range, "positive and finite"),
+            ("center", center, "finite"),
+        )
+        if not isinstance(number, Real) or not isfinite(number)
+    ]
+    if problems:
+        return problems
+    if cob_range <= 0:
+        return [f"cob_range is {cob_range}; it must be positive and finite"]
+    if sampling in ("intra_landscape", "inter_landscape") and cob_range >= 1:
+        return [f"cob_range is {cob_range} with {sampling}; it must be below 1, or factors could be zero"]
+    return []
+
+
 def _draw(
     sampling: str, cob_range: float, center: float, generator: torch.Generator | None, denominator: int
 ) -> Draw:
     if sampling not in SAMPLINGS:
         raise TeleportError(unknown_key_message("sampling", sampling, SAMPLINGS))
-    for name, number, wanted in (
-        ("cob_range", cob_range, "positive and finite"),
-        ("center", center, "finite"),
-    ):
-        if not isinstance(number, Real) or not isfinite(number):
-            raise TeleportError(f"{name} is {number!r}; it must be a number, {wanted}.")
-    if cob_range <= 0:
-        raise TeleportError(f"cob_range is {cob_range}; it must be positive and finite.")
-    if sampling in ("intra_landscape", "inter_landscape") and cob_range >= 1:
-        raise TeleportError(
-            f"cob_range is {cob_range} with {sampling}; it must be below 1, or factors could be zero."
-        )
+    problems = range_problems(sampling, cob_range, center)
+    if problems:
+        raise TeleportError("; ".join(problems))
 
     def uniform(size: int) -> Tensor:
         drawn = torch.rand(size, generator=generator, dtype=torch.float64, device=_device(generator))

@@ -113,9 +113,9 @@ class Symmetries:
             [freedom.kind, freedom.name, freedom.size, [list(member) for member in freedom.members]]
             for freedom in (*self.scales, *self.signs, *self.permutations)
         ]
-        digest = hashlib.sha256(json.dumps([self.batch_norm, shapes, freedoms], sort_keys=True).encode())
-        self.scale_table.feed(digest)
-        self.sign_table.feed(digest)
+        tables = [self.scale_table.digest(), self.sign_table.digest()]
+        text = json.dumps([self.batch_norm, shapes, freedoms, tables], sort_keys=True)
+        digest = hashlib.sha256(text.encode())
         for _, group in self._groups.values():
             for member in group.members:
                 digest.update(member.positions.astype("<i8").tobytes())

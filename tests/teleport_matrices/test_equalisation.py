@@ -12,6 +12,7 @@ from snnkit.dag.analysis.copying import named_tensors
 from snnkit.teleport import TeleportError, random_teleport, teleport
 from snnkit.teleport.activation_ranges import activation_ranges
 from snnkit.teleport.equalisation import are_equivalent, canonical_form, equalize
+from snnkit.utilities.errors import DataError
 
 
 class ResidualNet(nn.Module):
@@ -230,3 +231,9 @@ def test_channels_that_are_alike_keep_their_order():
             model[0].weight[row], model[0].bias[row] = model[0].weight[0], model[0].bias[0]
             model[2].weight[:, row] = model[2].weight[:, 0]
     assert are_equivalent(model, moved(model, x, 3, permutations=True), x)
+
+
+def test_a_calibration_without_batches_is_refused():
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+    with pytest.raises(DataError, match="no batch"):
+        equalize(model, torch.randn(1, 4), calibration=[])

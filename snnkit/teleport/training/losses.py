@@ -52,6 +52,7 @@ class LossOnBatches:
         """Return the mean loss, differentiable in ``parameters``; the model's own where none are given."""
         return sum(self._values(parameters or {}), torch.zeros(())) / len(self.batches)
 
+    @torch.enable_grad()
     def gradients(self) -> dict[str, Tensor]:
         """Return the gradient with respect to every trained parameter, by name; zeros where there is none."""
         leaves = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}
@@ -63,6 +64,7 @@ class LossOnBatches:
                     total[name] += gradient / len(self.batches)
         return total
 
+    @torch.enable_grad()
     def hessian_times(self, vector: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """Return the Hessian times a vector (Pearlmutter, 1994), both by name of parameter."""
         leaves = {name: p.detach().requires_grad_() for name, p in self.parameters.items()}

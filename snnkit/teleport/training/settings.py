@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 from snnkit.dag.scales import BATCH_NORMS
-from snnkit.teleport.sampling import SAMPLINGS
+from snnkit.teleport.sampling import SAMPLINGS, range_problems
 from snnkit.teleport.training.objectives import Objective
 from snnkit.teleport.training.search import Method
 from snnkit.teleport.training.transport import Transport
@@ -71,6 +71,7 @@ class TeleportationSettings:
             *_unknown("method", self.method, get_args(Method)),
             *_unknown("transport", self.transport, get_args(Transport)),
             *_unknown("batch_norm", self.batch_norm, BATCH_NORMS),
+            *range_problems(self.cob_sampling, self.cob_range, self.center),
             *_out_of_range(self),
         ]
         if problems:

@@ -25,6 +25,7 @@ _LAWS: dict[type[Optimizer], dict[str, Law]] = {
     torch.optim.RMSprop: {"square_avg": SQUARE, "grad_avg": GRADIENT, "momentum_buffer": STEP},
     torch.optim.Rprop: {"prev": GRADIENT, "step_size": SIZE},
     torch.optim.ASGD: {"ax": WEIGHT},
+    torch.optim.Muon: {"momentum_buffer": GRADIENT},
 }
 
 

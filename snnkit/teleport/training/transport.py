@@ -73,8 +73,9 @@ def transport(
         mode: See :data:`Transport`.
 
     Raises:
-        ConfigurationError: the mode is unknown; a kick finds state of which nobody said how it moves, or
-            which matrices cannot turn; matrices need parameters to keep a form, and these are trained.
+        ConfigurationError: the mode is unknown; an optimiser is that of another model; a kick finds state of
+            which nobody said how it moves, or which matrices cannot turn; matrices need parameters to keep a
+            form, and these are trained.
     """
     for step in _prepared(optimisers, model, element, mode):
         step()
@@ -87,6 +88,13 @@ def _prepared(
     if mode not in get_args(Transport):
         raise ConfigurationError(unknown_key_message("mode of transport", mode, get_args(Transport)))
     several = [optimisers] if isinstance(optimisers, Optimizer) else list(optimisers)
+    of_model = set(nn.Module.parameters(model))
+    for optimiser in several:
+        if of_model.isdisjoint(p for group in optimiser.param_groups for p in group["params"]):
+            raise ConfigurationError(
+                f"{type(optimiser).__name__} trains no parameter of this {type(model).__name__}: give the "
+                "optimiser that was built from its parameters, not from those of a copy."
+            )
     if mode == "reset":
         return [lambda: forget_states(several), lambda: _drop_gradients(model)]
     moves = moves_of(model, element)
