@@ -45,7 +45,9 @@ def resized_call(vertex: InnerVertex, sizes: NewSizes) -> Call:
     """Return the call of a function vertex with the sizes that hold after removal."""
     operation = vertex.operation or ""
     rule = _rules.get(operation)
-    if rule is None or not sizes.changed:
+    # What only training does did not run, and has no sizes: masks of whole examples, as a rule.
+    in_training = getattr(vertex.module, "when", "") == "training"
+    if rule is None or in_training or not sizes.changed:
         return Call(operation, vertex.args, vertex.kwargs)
     return rule(vertex, sizes)
 
