@@ -149,10 +149,15 @@ def _descended(
     ended = logs.detach()
     if not bool(ended.isfinite().all()) or float(loss().detach()) > before:
         ended = start
-    result = cob.sign()
+    return _rescaled(basis, cob.sign(), ended)
+
+
+def _rescaled(basis: Basis, signs: Tensor, logs: Tensor) -> Tensor:
+    """Return the vector of these signs and logarithms of scales."""
+    result = signs.clone()
     position = 0
     for entry in basis.entries:
         if entry.scale:
-            result[entry.span] *= ended[position : position + entry.size].exp()
+            result[entry.span] *= logs[position : position + entry.size].exp()
             position += entry.size
     return result

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from snnkit.dag.analysis.probing import run_on_numbers
 from snnkit.dag.analysis.tape import Operation, Value, values_in
 
 __all__ = ["Flow", "Query", "all_inputs", "never", "pointwise", "product_of"]
@@ -66,25 +67,7 @@ def _holds_values(given: Any) -> bool:
 def _probe(op: Operation, zeros: tuple[bool, ...]) -> bool:
     generator = torch.Generator().manual_seed(0)
     flags = iter(zeros)
-
-    def number(given: Any) -> Any:
-        if isinstance(given, Value):
-            return _numbers(given.dtype, next(flags), generator)
-        if isinstance(given, list | tuple):
-            return type(given)(number(item) for item in given)
-        return torch.device("cpu") if isinstance(given, torch.device) else given
-
-    # Inside a recording the mode of the recorder, and a default device, would still be active.
-    with torch.utils._python_dispatch._disable_current_modes(), torch.no_grad(), torch.device("cpu"):
-        arguments = {name: number(given) for name, given in op.arguments.items()}
-        positional = []
-        for declared in op.target._schema.arguments:
-            if not declared.kwarg_only:
-                positional.append(arguments.pop(declared.name))
-        try:
-            result = op.target(*positional, **arguments)
-        except (RuntimeError, TypeError, NotImplementedError, ValueError, IndexError):
-            return False
+    result = run_on_numbers(op, lambda value: _numbers(value.dtype, next(flags), generator))
     first = result[0] if isinstance(result, list | tuple) else result
     return isinstance(first, torch.Tensor) and bool((first == 0).all())
 

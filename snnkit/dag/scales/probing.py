@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from snnkit.dag.analysis.probing import run_on_numbers
 from snnkit.dag.analysis.tape import Operation, Value
 from snnkit.dag.scales.unknowns import Kind
 
@@ -123,23 +124,13 @@ def _run(op: Operation, factors: list[float]) -> Tensor | None:
     generator = torch.Generator().manual_seed(0)
     remaining = iter(factors)
 
-    def number(given: Any) -> Any:
-        if isinstance(given, Value):
-            drawn = _numbers(generator)
-            if given.dtype.is_floating_point:
-                return drawn * next(remaining)
-            return drawn > 0 if given.dtype == torch.bool else (drawn.clamp(-50, 50)).to(given.dtype)
-        if isinstance(given, list | tuple):
-            return type(given)(number(item) for item in given)
-        return torch.device("cpu") if isinstance(given, torch.device) else given
+    def number(given: Value) -> Tensor:
+        drawn = _numbers(generator)
+        if given.dtype.is_floating_point:
+            return drawn * next(remaining)
+        return drawn > 0 if given.dtype == torch.bool else drawn.clamp(-50, 50).to(given.dtype)
 
-    try:
-        arguments = {name: number(given) for name, given in op.arguments.items()}
-        positional = [arguments.pop(a.name) for a in op.target._schema.arguments if not a.kwarg_only]
-        with torch.no_grad():
-            result = op.target(*positional, **arguments)
-    except (RuntimeError, TypeError, ValueError, NotImplementedError, IndexError):
-        return None
+    result = run_on_numbers(op, number)
     return result if isinstance(result, Tensor) and not result.is_complex() else None
 
 
