@@ -88,13 +88,28 @@ def _obstacle(layer: nn.Module) -> str | None:
         return (
             "it has parametrizations; remove them with torch.nn.utils.parametrize.remove_parametrizations()."
         )
-    if getattr(layer, "weight_orig", None) is not None:
+    if any(hasattr(layer, f"{name}_mask") and hasattr(layer, f"{name}_orig") for name in ("weight", "bias")):
         return (
             "torch.nn.utils.prune has masked it; make the mask permanent with "
             "torch.nn.utils.prune.remove(), or import the masks with snnkit.sparse.pruning."
         )
-    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
-    return "it has hooks, which would be lost; remove them first." if any(hooks) else None
+    return _attached(layer)
+
+
+def _attached(layer: nn.Module) -> str | None:
+    """Say what hangs on a layer that another one would not have; None if nothing does."""
+    hooks: list[Any] = [
+        layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks,
+    ]  # fmt: skip
+    for tensor in layer.parameters(recurse=False):
+        hooks += [tensor._backward_hooks, tensor._post_accumulate_grad_hooks]
+    if any(hooks):
+        return "it has hooks, which would be lost; remove them first."
+    held = (*layer._parameters, *layer._buffers, *layer._modules)
+    odd = [name for name in held if name not in ("weight", "bias")]
+    if odd and not isinstance(layer, SparseLayer | Masked):
+        return f"it has tensors or modules of its own, which would be lost: {', '.join(odd)}."
+    return None
 
 
 def _weight_of(layer: Any) -> Tensor:

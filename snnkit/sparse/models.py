@@ -104,7 +104,7 @@ def _masks_by_path(masks: Mapping[str, Tensor], found: Mapping[str, nn.Module]) 
 
 
 def _tied(model: nn.Module, found: Mapping[str, nn.Module]) -> list[str]:
-    """Say which layers share their weight with other modules: each would have one of its own afterwards."""
+    """Say which layers share a parameter with other modules: each would have one of its own afterwards."""
     owners: dict[int, list[str]] = {}
     for path, module in model.named_modules():
         for parameter in module._parameters.values():
@@ -112,12 +112,13 @@ def _tied(model: nn.Module, found: Mapping[str, nn.Module]) -> list[str]:
                 owners.setdefault(id(parameter), []).append(path)
     problems = []
     for path, layer in found.items():
-        others = [other for other in owners.get(id(weight_parameter(layer)), []) if other != path]
-        if others:
-            problems.append(
-                f"{path or 'the model itself'} shares its weight with {', '.join(others)}, and would not "
-                "any more: use one layer in both places, or untie them first."
-            )
+        for name, parameter in (("weight", weight_parameter(layer)), ("bias", layer._parameters.get("bias"))):
+            others = [other for other in owners.get(id(parameter), []) if other != path]
+            if others:
+                problems.append(
+                    f"{path or 'the model itself'} shares its {name} with {', '.join(others)}, and would not "
+                    "any more: use one layer in both places, or untie them first."
+                )
     return problems
 
 

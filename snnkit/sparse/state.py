@@ -67,6 +67,9 @@ def load(  # noqa: PLR0917 - as torch calls it
     except SparsityError as error:
         errors.append(f"{prefix or type(layer).__name__ + ': '}{error}")
         return None
+    if layer.values.is_meta and not metadata.get("assign_to_params_buffers"):
+        errors.append(f"{prefix}values are on the meta device: load with assign=True, or call to_empty().")
+        return None
     device = layer.values.device if not metadata.get("assign_to_params_buffers") else values.device
     places = rows_of(Compressed(pointers, indices)) * layer.in_features + indices.long()
     values = values[layer._place(places.to(device)).to(values.device)]

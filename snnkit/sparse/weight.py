@@ -3,6 +3,7 @@
 import operator
 import zlib
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Any, cast
 
 import torch
@@ -34,11 +35,11 @@ class SparseWeight(nn.Module):
         """Set everything but the weights."""
         super().__init__()
         for name, size in zip(("out_features", "in_features"), shape, strict=True):
-            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
                 raise SparsityError(
                     f"{type(self).__name__}: {name} is a whole number from 1 on, not {size!r}."
                 )
-        self.out_features, self.in_features = shape
+        self.out_features, self.in_features = shape = (int(shape[0]), int(shape[1]))
         self.block = (int(block[0]), int(block[1])) if kind == "bsr" else (1, 1)
         formats.checked_format(kind, shape, self.block)
         self.format = kind

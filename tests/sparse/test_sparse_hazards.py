@@ -1,11 +1,20 @@
 """What would be a wrong result without a word: each is an error, or right."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import prune
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from snnkit.sparse import SparseLayer, SparsityError, change_structure, convert, dense_gradients
+from snnkit.sparse import (
+    SparseLayer,
+    SparsityError,
+    change_structure,
+    convert,
+    convert_model,
+    dense_gradients,
+)
 from snnkit.sparse.formats import FORMATS
 
 MODES = ("sparse", "dense", "events", "auto")
@@ -175,3 +184,46 @@ def test_dense_gradients_of_layers_called_by_name():
     with dense_gradients(layer) as found:
         layer(x=torch.ones(3, 12)).sum().backward()
     assert torch.equal(found[layer], torch.full((8, 12), 3.0))
+
+
+def with_extra(layer: nn.Linear) -> nn.Linear:
+    layer.register_buffer("scale", torch.ones(3))
+    return layer
+
+
+def with_hook(layer: nn.Linear) -> nn.Linear:
+    layer.weight.register_hook(lambda gradient: gradient * 0)
+    return layer
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (with_extra, "would be lost: scale"),
+        (with_hook, "it has hooks"),
+        (lambda layer: prune.l1_unstructured(layer, "bias", 0.5), "torch.nn.utils.prune has masked it"),
+        (nn.utils.spectral_norm, "it has hooks"),
+    ],
+)
+def test_what_a_conversion_would_lose_is_an_error(change, message):
+    with pytest.raises(SparsityError, match=message):
+        convert(change(nn.Linear(3, 3)), "csr")
+
+
+def test_tied_biases_are_refused():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[1].bias = model[0].bias
+    with pytest.raises(SparsityError, match="0 shares its bias with 1"):
+        convert_model(model, nn.Linear, "csr")
+    assert isinstance(model[0], nn.Linear)
+
+
+def test_layers_on_the_meta_device_say_how_they_are_loaded():
+    with pytest.raises(RuntimeError, match="load with assign=True"):
+        make().to("meta").load_state_dict(make().state_dict())
+
+
+def test_whole_numbers_of_numpy_are_sizes():
+    layer = SparseLayer(np.int64(3), np.int32(4))
+    assert layer.shape == (4, 3)
+    assert all(type(size) is int for size in layer.shape)

@@ -86,8 +86,8 @@ def _checked(  # noqa: PLR0917
     minimum: int,
 ) -> tuple[Criterion, tuple[PrunableWeight, ...]]:
     problems: list[str] = []
-    if not 0 <= sparsity < 1:
-        problems.append(f"sparsity is {sparsity}; it is a share from 0 to 1, without 1.")
+    if not (isinstance(sparsity, int | float) and 0 <= sparsity < 1):
+        problems.append(f"sparsity is {sparsity!r}; it is a share from 0 to 1, without 1.")
     if allocation not in _LAYOUTS:
         problems.append(unknown_key_message("allocation", allocation, _LAYOUTS))
     if minimum < 0 or int(minimum) != minimum:
