@@ -36,10 +36,14 @@ class Limits:
     """The value must be more than this."""
     choices: tuple[str, ...] | None = None
     unit: str = ""
+    fewest: int = 0
+    """Entries that a tuple must have at least."""
 
     def problems(self, where: str, value: Any) -> list[str]:
         """Say what is wrong with ``value``, if anything."""
         if isinstance(value, tuple):
+            if len(value) < self.fewest:
+                return [f"{where} has {len(value)} entries; it must have at least {self.fewest}."]
             return [p for i, entry in enumerate(value) for p in self.problems(f"{where}[{i}]", entry)]
         if self.choices is not None:
             known = value in self.choices

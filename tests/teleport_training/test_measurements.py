@@ -90,3 +90,16 @@ def test_the_tuned_learning_rate_is_chosen_on_validation_images(tmp_path):
             for rate in rates
         }
         assert best["rate"] == min(means, key=means.__getitem__)
+
+
+def test_gradients_are_measured_where_the_network_was_moved_to(tmp_path, monkeypatch):
+    """An element that does not keep the function breaks the law; a check that puts the law in would pass."""
+    real = gradient_change.moved_parameters
+
+    def half_moved(parameters, element):
+        moved = real(parameters, element)
+        return {name: moved[name] if name.endswith("0.weight") else parameters[name] for name in parameters}
+
+    monkeypatch.setattr(gradient_change, "moved_parameters", half_moved)
+    found = found_by("gradient-change", tmp_path, models=("MLP",))
+    assert not found.passed

@@ -12,6 +12,7 @@ from snnkit.experiments.experiment import Context, Experiment
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
 from snnkit.experiments.measurements.figures import legend_above
 from snnkit.experiments.measurements.networks import Subject, batches_of, moved_parameters, subject
+from snnkit.experiments.settings import BatchSizes, DataNames, ModelNames
 from snnkit.recipes.schema import Limits
 from snnkit.teleport import random
 from snnkit.teleport.training import angle, generator_cosines
@@ -44,9 +45,9 @@ of this says how training would go on."""
 class Settings:
     """Which networks, on what, and how many draws."""
 
-    models: tuple[str, ...] = ("MLP", "VGG11")
-    data: tuple[str, ...] = ("digits", "random")
-    batch_sizes: tuple[int, ...] = (8, 64)
+    models: ModelNames = ("MLP", "VGG11")
+    data: DataNames = ("digits", "random")
+    batch_sizes: BatchSizes = (8, 64)
     draws: Annotated[int, Limits(low=2)] = 30
     cob_range: Annotated[float, Limits(above=0.0, high=0.05)] = 0.001
     small: bool = True

@@ -21,6 +21,7 @@ from snnkit.experiments.measurements.networks import (
     moved_parameters,
     subject,
 )
+from snnkit.experiments.settings import BatchSizes, DataName, ModelName
 from snnkit.recipes.schema import Limits
 from snnkit.teleport import random
 from snnkit.utilities.errors import ConfigurationError
@@ -54,9 +55,9 @@ Profiles = Mapping[str, Sequence[Mapping[str, list[float]]]]
 class Settings:
     """How the two networks are trained, and how finely the paths are looked at."""
 
-    model: str = "MLP"
-    data: str = "digits"
-    batch_sizes: tuple[int, ...] = (8, 1024)
+    model: ModelName = "MLP"
+    data: DataName = "digits"
+    batch_sizes: BatchSizes = (8, 1024)
     steps: Annotated[int, Limits(low=1)] = 1500
     """Of each of them: not epochs, of which the larger batches would need many more."""
     learning_rates: Annotated[tuple[float, ...], Limits(above=0.0)] = (0.01, 0.1)

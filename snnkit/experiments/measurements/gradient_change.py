@@ -11,9 +11,10 @@ from torch import Tensor
 from snnkit.experiments.experiment import Context, Experiment
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
 from snnkit.experiments.measurements.networks import Subject, batches_of, moved_parameters, subject
+from snnkit.experiments.settings import DataName, ModelNames
 from snnkit.recipes.schema import Limits
-from snnkit.teleport import Element, random
-from snnkit.teleport.training import Layer, gradient_growth, layer_of
+from snnkit.teleport import random
+from snnkit.teleport.training import Layer, LossOnBatches, gradient_growth, layer_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,9 +34,9 @@ LAYERS: tuple[Layer, ...] = ("first", "hidden", "last")
 class Settings:
     """Which networks, which ranges, and how many draws."""
 
-    models: tuple[str, ...] = ("MLP", "VGG11", "ResNet18", "DenseNet121")
-    data: str = "digits"
-    ranges: Annotated[tuple[float, ...], Limits(above=0.0, high=0.95)] = (
+    models: ModelNames = ("MLP", "VGG11", "ResNet18", "DenseNet121")
+    data: DataName = "digits"
+    ranges: Annotated[tuple[float, ...], Limits(above=0.0, high=0.95, fewest=1)] = (
         0.01, 0.07, 0.14, 0.2, 0.26, 0.33, 0.39, 0.46, 0.52, 0.58, 0.65, 0.71, 0.77, 0.84, 0.9,
     )  # fmt: skip
     draws: Annotated[int, Limits(low=2)] = 20
@@ -55,31 +56,31 @@ def run(settings: Settings, context: Context) -> Findings:
     )
 
 
-def _gradient(net: Subject, settings: Settings, context: Context) -> dict[str, Tensor]:
+def _loss(net: Subject, settings: Settings, context: Context) -> LossOnBatches:
     batches = batches_of(net.data.train, settings.batch_size, 1, context.generator("batch", net.name))
-    return net.loss(batches).gradients()
+    return net.loss(batches)
 
 
-def _carried(gradients: Mapping[str, Tensor], element: Element) -> dict[str, Tensor]:
-    """Return the gradients where an element brings the parameters."""
-    changes = element.changes()
-    return {n: changes[n].apply(g, power=-1) if n in changes else g for n, g in gradients.items()}
+def _gradients_at(loss: LossOnBatches, parameters: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the gradients at other parameters, by backward passes there: the law is not put in."""
+    leaves = {name: value.detach().requires_grad_() for name, value in parameters.items()}
+    found = torch.autograd.grad(loss.value(leaves), list(leaves.values()))
+    return dict(zip(leaves, found, strict=True))
 
 
 def _curve(name: str, settings: Settings, context: Context) -> dict[str, Any]:
     """Return the change of the gradient's norm in units of the weights' norm, for each range."""
     net = subject(name, settings.data, context, small=settings.small)
-    gradients, parameters = _gradient(net, settings, context), net.parameters
-    before = _norm(gradients) / _norm(parameters)
+    loss, parameters = _loss(net, settings, context), net.parameters
+    before = _norm(loss.gradients()) / _norm(parameters)
     generator = context.generator("elements", name)
     means, errors = [], []
     context.progress.start(f"{name}: {net.symmetries.n_scales} scales", len(settings.ranges))
     for done, cob_range in enumerate(settings.ranges):
         found = []
         for _ in range(settings.draws):
-            element = random(net.symmetries, cob_range, generator=generator)
-            after = _norm(_carried(gradients, element)) / _norm(moved_parameters(parameters, element))
-            found.append(abs(after - before))
+            moved = moved_parameters(parameters, random(net.symmetries, cob_range, generator=generator))
+            found.append(abs(_norm(_gradients_at(loss, moved)) / _norm(moved) - before))
         means.append(_mean(found))
         errors.append(_error(found))
         context.progress.advance(done + 1)
@@ -90,14 +91,16 @@ def _curve(name: str, settings: Settings, context: Context) -> dict[str, Any]:
 def _growths(settings: Settings, context: Context) -> list[dict[str, Any]]:
     """Return measured and expected growth of the squared gradient norm of every kind of layer."""
     net = subject(settings.models[0], settings.data, context, small=settings.small)
-    gradients = _gradient(net, settings, context)
+    loss, parameters = _loss(net, settings, context), net.parameters
+    gradients = loss.gradients()
     layers = {name: layer_of(net.symmetries, name) for name in gradients if name.endswith("weight")}
     found = []
     for cob_range in settings.law_ranges:
         generator = context.generator("law", str(cob_range))
         ratios: dict[Layer, list[float]] = {layer: [] for layer in LAYERS}
         for _ in range(settings.law_draws):
-            moved = _carried(gradients, random(net.symmetries, cob_range, generator=generator))
+            element = random(net.symmetries, cob_range, generator=generator)
+            moved = _gradients_at(loss, moved_parameters(parameters, element))
             for layer, values in ratios.items():
                 names = [name for name, kind in layers.items() if kind == layer]
                 if names:

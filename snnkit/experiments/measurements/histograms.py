@@ -12,6 +12,7 @@ from torch import Tensor
 from snnkit.experiments.experiment import Context, Experiment
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
 from snnkit.experiments.measurements.networks import Subject, moved_parameters, subject
+from snnkit.experiments.settings import DataName, ModelNames
 from snnkit.recipes.schema import Limits
 from snnkit.teleport import Element, random, teleport
 from snnkit.teleport.training import Layer, layer_of, weight_growth
@@ -34,8 +35,8 @@ computes; and regularisers, quantisers and pruning that look at the size of weig
 class Settings:
     """Which networks, how far, and how fine the histograms."""
 
-    models: tuple[str, ...] = ("MLP", "VGG11")
-    data: str = "digits"
+    models: ModelNames = ("MLP", "VGG11")
+    data: DataName = "digits"
     cob_range: Annotated[float, Limits(above=0.0, high=0.95)] = 0.9
     law_range: Annotated[float, Limits(above=0.0, high=0.95)] = 0.5
     """Of the draws that are held against the law; wide ranges have heavy tails, in which means converge

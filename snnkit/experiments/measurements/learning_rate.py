@@ -14,6 +14,7 @@ from snnkit.experiments.experiment import Context, Experiment
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
 from snnkit.experiments.measurements.figures import legend_above, plain_log
 from snnkit.experiments.measurements.networks import Subject, cross_entropy, subject
+from snnkit.experiments.settings import DataName, ModelName
 from snnkit.recipes.schema import Limits
 from snnkit.teleport import Element, identity, random
 from snnkit.teleport.training import GradientNorm, Transport, find_element, moves_of, teleport_in_training
@@ -40,9 +41,9 @@ random or by the gradient: a preconditioner."""
 class Settings:
     """How the networks are trained."""
 
-    model: str = "MLP"
-    data: str = "digits"
-    rates: Annotated[tuple[float, ...], Limits(above=0.0)] = (
+    model: ModelName = "MLP"
+    data: DataName = "digits"
+    rates: Annotated[tuple[float, ...], Limits(above=0.0, fewest=1)] = (
         0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
     )  # fmt: skip
     steps: Annotated[int, Limits(low=2)] = 100

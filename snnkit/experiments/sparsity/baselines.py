@@ -11,6 +11,7 @@ from torch import nn
 
 from snnkit.experiments.experiment import Context, Experiment, seed_of
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
+from snnkit.experiments.settings import DataName, ModelNames, Sparsities
 from snnkit.experiments.sparsity.networks import (
     Network,
     Training,
@@ -62,11 +63,17 @@ class Settings:
         training: Of the dense network, and of each way after it; ways that start sparse get both budgets.
     """
 
-    networks: tuple[str, ...] = ("MLP", "VGG11_bn")
-    data: str = "digits"
+    networks: ModelNames = ("MLP", "VGG11_bn")
+    data: DataName = "digits"
     small: bool = True
     weights: str = ""
-    sparsities: Annotated[tuple[float, ...], Limits(low=0.0, high=0.9999)] = (0.5, 0.8, 0.9, 0.95, 0.98)
+    sparsities: Sparsities = (
+        0.5,
+        0.8,
+        0.9,
+        0.95,
+        0.98,
+    )
     repeats: Annotated[int, Limits(low=1)] = 3
     training: Training = field(default_factory=lambda: Training(epochs=15))
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from snnkit.experiments.experiment import Context, Experiment, seed_of
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
+from snnkit.experiments.settings import BatchSizes, DataName, Densities, ModelName
 from snnkit.experiments.sparsity.networks import Network, network
 from snnkit.experiments.sparsity.weight_files import load_weights
 from snnkit.recipes.schema import Limits
@@ -41,13 +42,20 @@ class Settings:
         repeats: Passes, in turns; the shortest counts.
     """
 
-    model: str = "VGG11_bn"
+    model: ModelName = "VGG11_bn"
     hidden: tuple[int, ...] = (4096, 4096)
-    data: str = "digits"
+    data: DataName = "digits"
     small: bool = False
     weights: str = ""
-    densities: Annotated[tuple[float, ...], Limits(above=0.0, high=1.0)] = (1.0, 0.5, 0.2, 0.1, 0.05, 0.01)
-    batches: Annotated[tuple[int, ...], Limits(low=1)] = (1, 32)
+    densities: Densities = (
+        1.0,
+        0.5,
+        0.2,
+        0.1,
+        0.05,
+        0.01,
+    )
+    batches: BatchSizes = (1, 32)
     repeats: Annotated[int, Limits(low=1)] = 7
 
 

@@ -72,7 +72,8 @@ def dense_network(net: Network, training: Training, context: Context, repeat: in
     else:
         train(model, split.train, training, seed)
     arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
-    return write_arrays(context.folder / f"dense-{net.model}-{repeat}.safetensors", arrays, {})
+    # Workers of a cluster read it, from other working directories.
+    return write_arrays(context.folder.absolute() / f"dense-{net.model}-{repeat}.safetensors", arrays, {})
 
 
 def restored(net: Network, path: Path, data: Path | None) -> tuple[nn.Module, ImageSplit]:

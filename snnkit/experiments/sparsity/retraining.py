@@ -13,6 +13,7 @@ from torch.nn.utils import prune
 
 from snnkit.experiments.experiment import Context, Experiment, seed_of
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
+from snnkit.experiments.settings import DataName, ModelNames
 from snnkit.experiments.sparsity.networks import Network, Training, accuracy, dense_network, restored, train
 from snnkit.recipes.schema import Limits
 from snnkit.sparse import convert_model, prune_sparse_model, set_global_k
@@ -59,9 +60,9 @@ class Settings:
         training: Of the dense network, and of each loop.
     """
 
-    networks: tuple[str, ...] = ("MLP", "VGG11_bn")
+    networks: ModelNames = ("MLP", "VGG11_bn")
     hidden: tuple[int, ...] = (128, 128)
-    data: str = "digits"
+    data: DataName = "digits"
     small: bool = True
     weights: str = ""
     sparsity: Annotated[float, Limits(above=0.0, high=0.9999)] = 0.98
