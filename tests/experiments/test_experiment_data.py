@@ -3,6 +3,7 @@
 import gzip
 import pickle
 import struct
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -187,6 +188,17 @@ def test_damaged_and_foreign_pickles_are_refused(tmp_path, content):
         read_pickled_table(tmp_path / "file")
 
 
+def test_a_pickle_cannot_ask_for_memory_that_it_does_not_fill(tmp_path):
+    # PUT at place 4,294,967,294: a list of that length would take 64 GB.
+    (tmp_path / "file").write_bytes(b"\x80\x02}r\xfe\xff\xff\xff.")
+    tracemalloc.start()
+    try:
+        assert read_pickled_table(tmp_path / "file") == {}
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
 def test_an_array_whose_size_lies_is_refused(tmp_path):
     good = python_2_pickle({b"data": pixels(2)})
     (tmp_path / "file").write_bytes(
@@ -250,6 +262,13 @@ def test_damaged_idx_files_are_refused(tmp_path, content):
     (tmp_path / "file.gz").write_bytes(content)
     with pytest.raises(FileFormatError):
         read_idx(tmp_path / "file.gz")
+
+
+def test_a_packed_file_is_unpacked_up_to_a_limit(tmp_path, monkeypatch):
+    monkeypatch.setattr("snnkit.experiments.data.mnist._MOST_BYTES", 2**16)
+    (tmp_path / "bomb.gz").write_bytes(gzip.compress(bytes(2**22)))
+    with pytest.raises(FileFormatError, match="holds more than 65536 bytes"):
+        read_idx(tmp_path / "bomb.gz")
 
 
 def test_missing_mnist_files_are_told(tmp_path):

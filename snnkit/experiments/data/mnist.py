@@ -14,6 +14,7 @@ from snnkit.utilities.errors import DataError, FileFormatError
 
 __all__ = ["load_mnist", "read_idx"]
 
+_MOST_BYTES = 2**30
 _UNSIGNED_BYTES = 8
 _CLASSES = 10
 _VALIDATION = 5000
@@ -69,11 +70,13 @@ def read_idx(path: str | Path) -> np.ndarray:
         FileFormatError: it is no such file, or its size is not the one that its head tells.
     """
     try:
-        content = Path(path).read_bytes()
-        if Path(path).suffix == ".gz":
-            content = gzip.decompress(content)
+        packed = Path(path).suffix == ".gz"
+        with (gzip.open if packed else open)(path, "rb") as file:
+            content = file.read(_MOST_BYTES + 1)  # A packed file may be a thousand times smaller.
     except (OSError, EOFError, zlib.error) as error:
         raise FileFormatError(f"{path} cannot be read: {error}.") from error
+    if len(content) > _MOST_BYTES:
+        raise FileFormatError(f"{path} holds more than {_MOST_BYTES} bytes: no set of this kind does.")
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] != _UNSIGNED_BYTES:
         raise FileFormatError(f"{path} is not an idx file of unsigned bytes.")
     axes = content[3]

@@ -46,8 +46,12 @@ _ADMITTED: dict[tuple[str, str], type] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Admits the names of a CIFAR batch, as records, and nothing else."""
+class _Unpickler(pickle._Unpickler):
+    """Admits the names of a CIFAR batch, as records, and nothing else.
+
+    It is the one written in Python, whose memory of objects is a dict: that of the one in C is a list as long
+    as the largest number in the file, so that a few bytes can ask for gigabytes.
+    """
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in _ADMITTED:
