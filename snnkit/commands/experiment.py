@@ -22,10 +22,12 @@ from snnkit.experiments.page import cell, check_table
 from snnkit.experiments.registry import experiment_names, get_experiment
 from snnkit.experiments.running import Order, parse_settings, run_in_folder
 from snnkit.utilities.backends import require
+from snnkit.utilities.errors import ConfigurationError, unknown_key_message
 
 __all__ = ["Choice", "list_all", "run"]
 
 _INTERRUPTED = 130
+_COMMANDS = ("run", "list", "plot", "unroll", "job")
 _SUFFIXES = (".toml", ".yaml", ".yml")
 
 
@@ -67,9 +69,10 @@ def run(choice: Choice, *, as_json: bool) -> int:
         parse_settings(choice.settings),
         choice.out,
     )
+    data = choice.data.absolute() if choice.data else None  # Workers of a cluster stand in other folders.
     with _interruptible(choice.again), _executor(choice) as executor, TerminalProgress() as progress:
         findings, folder = run_in_folder(
-            experiment, order, data=choice.data, jobs=choice.jobs, executor=executor, progress=progress
+            experiment, order, data=data, jobs=choice.jobs, executor=executor, progress=progress
         )
     if as_json:
         print_json({"folder": str(folder.path), "passed": findings.passed, **findings.to_json()})
@@ -79,11 +82,14 @@ def run(choice: Choice, *, as_json: bool) -> int:
 
 
 def _experiment(name: str) -> "Experiment":
-    if name not in experiment_names() and Path(name).suffix in _SUFFIXES:
+    if name in experiment_names():
+        return get_experiment(name)
+    if Path(name).suffix in _SUFFIXES:
         from snnkit.experiments.training.matrix_file import experiment_of_file
 
         return experiment_of_file(name)
-    return get_experiment(name)
+    known = [*experiment_names(), *_COMMANDS]
+    raise ConfigurationError(unknown_key_message("experiment or command", name, known))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """``snnkit experiment plot``, ``unroll`` and ``job``: results and jobs as files."""
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,7 +8,9 @@ from rich.markup import escape
 
 from snnkit.commands.terminal import grid, print_json, show, show_whole
 from snnkit.experiments.matrix import Job, Store, read_matrix
+from snnkit.experiments.running import Order, begin
 from snnkit.experiments.training.job import Assignment, run_job
+from snnkit.experiments.training.matrix_file import experiment_of_file
 from snnkit.experiments.training.plotting import Plot, draw_plots
 from snnkit.utilities.backends import require
 from snnkit.utilities.errors import ConfigurationError
@@ -62,9 +65,11 @@ def _epochs(choice: PlotChoice, store: Store) -> tuple[int, ...]:
 
 
 def unroll(configuration: Path, out: Path, seed: int, *, as_json: bool) -> int:
-    """Write the jobs of a matrix."""
+    """Write the jobs of a matrix into the folder of its experiment, which gathers the results."""
     store = Store(out)
     jobs = read_matrix(configuration).jobs(seed)
+    experiment = experiment_of_file(configuration)
+    begin(experiment, Order(experiment.name, seed=seed, out=out))
     files = store.write_jobs(jobs)
     left = len(store.unfinished(jobs))
     if as_json:
@@ -72,6 +77,8 @@ def unroll(configuration: Path, out: Path, seed: int, *, as_json: bool) -> int:
         return 0
     rows = [("[dim]wrote[/]", f"{len(files)} jobs into {escape(str(out / 'jobs'))}, {left} without a result")]
     rows.append(("[dim]run one[/]", f"snnkit experiment job {escape(str(files[0]))}"))
+    again = ["snnkit", "experiment", str(configuration), *(["--seed", str(seed)] if seed else [])]
+    rows.append(("[dim]gather[/]", escape(shlex.join([*again, "--out", str(out)]))))
     show(grid(rows, indent=0))
     return 0
 

@@ -19,7 +19,15 @@ Configuration = Annotated[Path, typer.Argument(metavar="FILE", help="A matrix: .
 
 
 class _NamesAsCommands(TyperGroup):
-    """``snnkit experiment NAME`` is ``snnkit experiment run NAME``."""
+    """``snnkit experiment NAME`` is ``snnkit experiment run NAME``, and ``--list`` is ``list``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> Any:
+        """Put the command before options that come first; the group itself has none but its help."""
+        if args[:1] == ["--list"]:
+            args = ["list", *args[1:]]
+        elif args and args[0].startswith("-") and args[0] not in ctx.help_option_names:
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """Put ``run`` before what is no command."""

@@ -56,16 +56,19 @@ class ExperimentFolder:
             "seed": seed,
             "settings": settings,
         }
-        if not self.beginning.exists():
-            if self.path.is_dir() and any(self.path.iterdir()):
-                raise ConfigurationError(f"{self.path} holds other files. Choose an empty folder for --out.")
+        if self.path.exists() and not self.path.is_dir():
+            raise ConfigurationError(f"{self.path} is a file. Choose a folder for --out.")
+        present = {p.name for p in self.path.iterdir()} if self.path.is_dir() else set()
+        if present <= {self.beginning.name}:  # Nothing was found yet, so that nothing can be mixed.
             write_json(self.beginning, wanted)
             return
-        present = self.begun_with()
+        if self.beginning.name not in present:
+            raise ConfigurationError(f"{self.path} holds other files. Choose an empty folder for --out.")
+        begun = self.begun_with()
         for key, value in wanted.items():
-            if present.get(key) != value:
+            if begun.get(key) != value:
                 raise ConfigurationError(
-                    f"{self.path} holds an experiment with {_difference(key, present.get(key), value)}. "
+                    f"{self.path} holds an experiment with {_difference(key, begun.get(key), value)}. "
                     "Go on with what it was begun with, or choose another --out."
                 )
 

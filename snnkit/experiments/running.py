@@ -19,7 +19,7 @@ from snnkit.recipes.toml import as_table
 from snnkit.report.style import drawing
 from snnkit.utilities.errors import ConfigurationError
 
-__all__ = ["Order", "draw_figures", "parse_settings", "run_experiment", "run_in_folder"]
+__all__ = ["Order", "begin", "draw_figures", "parse_settings", "run_experiment", "run_in_folder"]
 
 
 @dataclass(frozen=True)
@@ -80,17 +80,22 @@ def run_in_folder(
     progress: Progress,
 ) -> tuple[Findings, ExperimentFolder]:
     """Do :func:`run_experiment` for an experiment that need not be in the registry."""
-    settings = _with(experiment.settings(order.size), order.settings or {}, f"Experiment {order.name}")
-    folder = order.folder
-    folder.begin(order.name, order.seed, to_plain(as_table(settings)))
-    findings = folder.findings()
-    if findings is None or experiment.keeps_parts:
+    settings, folder = begin(experiment, order)
+    findings = None if experiment.keeps_parts else folder.findings()
+    if findings is None:
         context = Context(order.seed, folder.path, data, jobs, executor, progress)
         findings = experiment.run(settings, context)
         folder.write_findings(findings)
     names = draw_figures(experiment, findings, folder)
     folder.write_page(page(experiment.title, folder.begun_with(), findings, names))
     return findings, folder
+
+
+def begin(experiment: Experiment[Any], order: Order) -> tuple[Any, ExperimentFolder]:
+    """Begin the folder of an order, or go on with it; return the checked settings and the folder."""
+    settings = _with(experiment.settings(order.size), order.settings or {}, f"Experiment {order.name}")
+    order.folder.begin(order.name, order.seed, to_plain(as_table(settings)))
+    return settings, order.folder
 
 
 def draw_figures(experiment: Experiment[Any], findings: Findings, folder: ExperimentFolder) -> list[str]:

@@ -5,17 +5,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from command_line import call, call_here, plain
-from experiment_matrices import TOML
+from command_line import call_here, plain
+from experiment_matrices import TOML, tiny_job
 
 from snnkit.experiments import registry
 from snnkit.experiments.experiment import Context, Experiment, seed_of
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
 from snnkit.experiments.folder import ExperimentFolder
-from snnkit.experiments.running import Order, parse_settings, run_experiment
+from snnkit.experiments.matrix import Record
+from snnkit.experiments.running import Order, parse_settings, run_experiment, run_in_folder
 from snnkit.experiments.training.experiment import TrainingSettings
 from snnkit.experiments.training.matrix_file import experiment_of_file
-from snnkit.experiments.training.theory import learning_rate_check
+from snnkit.experiments.training.theory import displacement_check, learning_rate_check
+from snnkit.recipes.progress import Silent
 from snnkit.utilities.errors import ConfigurationError, FileFormatError
 
 pytest.importorskip("matplotlib", reason="the experiments extra is not installed")
@@ -23,10 +25,10 @@ pytest.importorskip("matplotlib", reason="the experiments extra is not installed
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """The tiny matrix, run by a real process."""
+    """The tiny matrix, run; the process that is killed in the tests of jobs is a real one."""
     folder = tmp_path_factory.mktemp("experiment")
     (folder / "tiny.toml").write_text(TOML)
-    done = call("experiment", "tiny.toml", "--out", "out", "--json", cwd=folder, timeout=600)
+    done = call_here("experiment", "tiny.toml", "--out", "out", "--json", cwd=folder)
     assert done.returncode == 0, done.stderr
     return folder, json.loads(done.stdout)
 
@@ -117,6 +119,11 @@ def test_jobs_are_written_and_run_one_by_one(tmp_path):
     assert json.loads(again.stdout) == result
     done = call_here("experiment", "unroll", "tiny.toml", "--out", "jobs", "--json", cwd=tmp_path)
     assert json.loads(done.stdout)["unfinished"] == 7
+    kept = Path(result["file"]).read_bytes()
+    done = call_here("experiment", "tiny.toml", "--out", "jobs", "--json", cwd=tmp_path)
+    assert json.loads(done.stdout)["passed"] is True
+    assert (tmp_path / "jobs" / "findings.md").is_file()
+    assert Path(result["file"]).read_bytes() == kept
 
 
 def test_the_list_names_every_experiment():
@@ -124,6 +131,7 @@ def test_the_list_names_every_experiment():
     assert done.returncode == 0
     for name in ("convergence-boost", "other-activations", "initialisations", "pseudo-teleport"):
         assert name in done.stdout
+    assert call_here("experiment", "--list").stdout == done.stdout
     listed = json.loads(call_here("experiment", "list", "--json").stdout)
     assert [entry["name"] for entry in listed] == list(registry.experiment_names())
     for name in registry.experiment_names():
@@ -139,14 +147,36 @@ def test_the_list_names_every_experiment():
         (["convergence-boost", "--set", "epoch=3"], "Did you mean 'epochs'"),
         (["convergence-boost", "--set", "epochs=-3"], "epochs is -3; it must be at least 0"),
         (["convergence-boost", "--set", "epochs"], "is not KEY=VALUE"),
-        (["convergence-boost", "--full", "--set", "runs=1"], "name their folder with --data DIR"),
-        (["nowhere.toml"], "nowhere.toml"),
+        (
+            ["convergence-boost", "--full", "--set", "runs=1"],
+            "The files of cifar10 are yours: name",
+        ),
+        (["--full", "convergence-bost"], "Did you mean 'convergence-boost'"),
+        (["lst"], "Did you mean 'list'"),
+        (["nowhere.toml"], "nowhere.toml does not exist"),
+        (["convergence-boost", "--out", "a-file"], "a-file is a file"),
+        (["gradient-change", "--set", 'models=["MPL"]', "--set", "data=digts"], "Did you mean 'MLP'"),
+        (["gradient-change", "--set", "data=digts"], "Did you mean 'digits'"),
+        (["gradient-change", "--set", "ranges=[]"], "ranges has 0 entries; it must have at least 1"),
+        (["micro-teleportation", "--set", "batch_sizes=[0]"], "batch_sizes[0] is 0; it must be at least 1"),
+        (["sparse-baselines", "--set", "sparsities=[]"], "sparsities has 0 entries"),
+        (["sparse-retraining", "--set", "networks=[]"], "networks has 0 entries"),
+        (["sparse-memory", "--set", "model=VGG11bn"], "Did you mean 'VGG11_bn'"),
     ],
 )
 def test_wrong_orders_are_told(tmp_path, arguments, told):
+    (tmp_path / "a-file").touch()
     done = call_here("experiment", *arguments, cwd=tmp_path)
     assert done.returncode == 1
     assert told in plain(done.stderr)
+    assert not list(tmp_path.rglob("jobs"))  # Nothing was begun.
+
+
+def test_a_damaged_page_or_list_of_findings_is_made_anew(finished):
+    folder, told = finished
+    (folder / "out" / "findings.json").write_text('{"reading')
+    done = call_here("experiment", "./tiny.toml", "--out", "out", "--json", cwd=folder)
+    assert json.loads(done.stdout) == told
 
 
 # What an experiment is made of
@@ -194,6 +224,8 @@ def test_a_folder_keeps_to_what_it_was_begun_with(known, tmp_path):
     ):
         with pytest.raises(ConfigurationError, match="holds an experiment with"):
             run_experiment(other)
+    ExperimentFolder(tmp_path / "c").begin("measured", 0, {"epochs": 7})
+    assert run_experiment(Order("measured", out=tmp_path / "c"))[0] == findings  # Nothing was found before.
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "file").touch()
     with pytest.raises(ConfigurationError, match="other files"):
@@ -266,6 +298,29 @@ def test_teleported_descent_is_descent_with_other_learning_rates():
     check = learning_rate_check(torch.Generator().manual_seed(11))
     assert check.passed
     assert check.measured < 1e-12
+
+
+def test_pseudo_teleports_are_held_against_the_teleport_of_the_same_range():
+    def record(mode, cob_range, distance):
+        way = {"mode": mode, "cob_range": cob_range, "teleport_only_once": True, "every_n_epochs": 0}
+        done = {"epoch": 0, "mode": mode, "displacement": {"absolute_distance": distance}}
+        return Record(tiny_job(teleportations={"teleport": way}), {"teleportations": [done]})
+
+    pseudo, near, far = record("pseudo", 0.5, 1.0), record("random", 0.5, 1.0), record("random", 0.9, 7.0)
+    check = displacement_check([near, far, pseudo])
+    assert check.passed
+    assert "worst of 1" in check.name
+    assert displacement_check([far, pseudo]) is None
+
+
+def test_what_differs_in_initial_weights_has_a_panel_of_its_own(tmp_path):
+    text = TOML.replace("[[optimizers]]", 'initializers = ["none", "kaiming"]\n[[optimizers]]', 1)
+    (tmp_path / "two.toml").write_text(text.replace("epochs = 2", "epochs = 1"))
+    order = Order("two", settings={"runs": 2}, out=tmp_path / "out")
+    run = {"data": None, "jobs": 1, "executor": None, "progress": Silent()}
+    findings, _ = run_in_folder(experiment_of_file(tmp_path / "two.toml"), order, **run)
+    assert [panel["title"] for panel in findings.data["panels"]] == ["none", "kaiming"]
+    assert all(len(errors) == 2 for p in findings.data["panels"] for _, _, errors in p["rates"].values())
 
 
 def test_a_file_of_a_matrix_is_an_experiment(tmp_path):

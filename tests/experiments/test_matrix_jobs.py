@@ -131,6 +131,13 @@ def test_one_failing_job_does_not_stop_the_others(tmp_path):
     assert "RuntimeError" in store.failure_file(BAD).read_text()
 
 
+def test_images_that_are_missing_are_told_before_all_jobs_fail_of_them(tmp_path):
+    jobs = tiny(datasets=["cifar10"]).jobs()
+    with pytest.raises(ConfigurationError, match="--data DIR"):
+        run_jobs(jobs, Store(tmp_path))
+    assert not list(tmp_path.iterdir())
+
+
 def test_results_of_other_jobs_are_refused(tmp_path):
     job, other = tiny().jobs()[:2]
     store = Store(tmp_path)
@@ -138,6 +145,10 @@ def test_results_of_other_jobs_are_refused(tmp_path):
     store.result_file(other).write_bytes(store.result_file(job).read_bytes())
     with pytest.raises(FileFormatError, match=f"is the result of job {job.name}"):
         run_jobs([other], store)
+    for damaged in ("{", json.dumps({**json.loads(store.result_file(job).read_text()), "result": {}})):
+        store.result_file(job).write_text(damaged)
+        with pytest.raises(FileFormatError, match="Remove it to run the job again"):
+            store.records()
     with pytest.raises(FileFormatError, match="no results"):
         Store(tmp_path / "empty").records()
 

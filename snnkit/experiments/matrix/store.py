@@ -13,6 +13,8 @@ from snnkit.utilities.files import read_json, write_json, write_text
 __all__ = ["RESULT_FORMAT", "Record", "Store"]
 
 RESULT_FORMAT = "snnkit-result-1"
+_PARTS = {"curves", "test_loss", "test_accuracy", "diverged_at", "teleportations"}
+"""What every result has, and plots and tables read."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +88,16 @@ class Store:
 
 
 def _read(path: Path, job: Job | None) -> Record:
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != RESULT_FORMAT:
-        raise FileFormatError(f"{path} is not the result of a job. Remove it to run the job again.")
-    found = Job.from_table(content.get("job"), str(path))
-    if found.name != path.stem or (job is not None and found != job):
-        raise FileFormatError(f"{path} is the result of job {found.name}. Remove it to run the job again.")
-    return Record(found, content["result"])
+    try:
+        content = read_json(path)
+        if not isinstance(content, dict) or content.get("format") != RESULT_FORMAT:
+            raise FileFormatError(f"{path} is not the result of a job.")
+        found = Job.from_table(content.get("job"), str(path))
+        if found.name != path.stem or (job is not None and found != job):
+            raise FileFormatError(f"{path} is the result of job {found.name}.")
+        result = content.get("result")
+        if not isinstance(result, dict) or not result.keys() >= _PARTS:
+            raise FileFormatError(f"{path} is not a whole result.")
+    except FileFormatError as error:
+        raise FileFormatError(f"{error} Remove it to run the job again.") from error
+    return Record(found, result)

@@ -79,10 +79,14 @@ def grouped(
 def by_label(
     records: Sequence[Record], labels: Labels, fields: Sequence[str], *, short: bool = False
 ) -> dict[str, list[Record]]:
-    """Return the same with the labels joined into one; ``short`` leaves out what all of them share."""
+    """Return the same with the labels joined into one.
+
+    ``short`` leaves out what all of them share; where they share everything, two fields are told.
+    """
     found = grouped(records, labels, fields)
     columns = list(zip(*found, strict=True))
-    told = [i for i, column in enumerate(columns) if not short or len(found) == 1 or len(set(column)) > 1]
+    told = [i for i, column in enumerate(columns) if not short or len(set(column)) > 1]
+    told = told or list(range(min(len(columns), 2)))
     return {" · ".join(label[i] for i in told): some for label, some in found.items()}
 
 

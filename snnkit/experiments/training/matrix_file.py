@@ -1,5 +1,6 @@
 """A user's own matrix configuration as an experiment."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 from snnkit.experiments.experiment import Experiment
 from snnkit.experiments.training.comparison import Panel
 from snnkit.experiments.training.experiment import TrainingSettings, training_experiment
+from snnkit.utilities.errors import FileFormatError
 
 __all__ = ["experiment_of_file"]
 
@@ -23,9 +25,20 @@ def _reading(panels: Sequence[Panel], epochs: Sequence[int]) -> str:
 
 
 def experiment_of_file(path: str | Path) -> Experiment[TrainingSettings]:
-    """Return the experiment that runs the TOML or YAML configuration ``path``; both sizes are the file's."""
+    """Return the experiment that runs the TOML or YAML configuration ``path``; both sizes are the file's.
+
+    Raises:
+        FileFormatError: there is no such file.
+    """
+    if not Path(path).is_file():
+        raise FileFormatError(f"{path} does not exist.")
     made = training_experiment(
-        Path(path).stem, f"Matrix configuration {Path(path).name}", _reading, quick_epochs=_BOXES
+        Path(path).stem,
+        f"Matrix configuration {Path(path).name}",
+        _reading,
+        # Whatever else may differ has panels of its own: boxes, errors and best rates pool none of it.
+        panel_by=("dataset", "model", "initializer", "training_params"),
+        quick_epochs=_BOXES,
     )
-    settings = replace(made.quick, configuration=str(path))
+    settings = replace(made.quick, configuration=os.path.normpath(path))
     return replace(made, quick=settings, full=settings)

@@ -6,6 +6,7 @@ from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
+from snnkit.experiments.data import load_images
 from snnkit.experiments.matrix import Job, Record, Store
 from snnkit.experiments.training.job import Assignment, run_job
 from snnkit.experiments.workers import outcomes
@@ -44,11 +45,15 @@ def run_jobs(
         stage: How progress names it.
 
     Raises:
+        ConfigurationError, DataError: the images of a job cannot be read; nothing was run.
         JobsFailedError: some jobs failed, after all others have run; their tracebacks lie in the store.
     """
     progress = progress or Silent()
-    store.write_jobs(jobs)
     todo = store.unfinished(jobs)
+    if executor is None:  # Otherwise the images lie where the workers are.
+        for dataset in dict.fromkeys(job.dataset for job in todo):
+            load_images(dataset.name, data, train=dataset.train or None)
+    store.write_jobs(jobs)
     progress.start(stage, len(jobs))
     finished, failed = len(jobs) - len(todo), dict[str, Exception]()
     progress.advance(finished)

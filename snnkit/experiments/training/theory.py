@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import nn
@@ -92,7 +93,8 @@ def displacement_check(records: Sequence[Record]) -> Check | None:
     for record in records:
         for done in record.result["teleportations"]:
             job = record.job
-            same = repr((job.dataset, job.model, job.initializer, job.run, job.seed))
+            way = replace(job.teleport, mode="random") if job.teleport else None
+            same = repr((job.dataset, job.model, job.initializer, way, job.run, job.seed))
             if done["epoch"] == 0:
                 found.setdefault(same, {})[done["mode"]] = done["displacement"]["absolute_distance"]
     ratios = [modes["pseudo"] / modes["random"] for modes in found.values() if modes.keys() >= _BOTH]
