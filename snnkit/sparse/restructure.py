@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.optim import LBFGS, Optimizer
+from torch.optim import LBFGS, Optimizer, Rprop
 
 from snnkit.sparse.errors import SparsityError
 
@@ -206,3 +206,7 @@ def map_state(parameter: nn.Parameter, optimizer: Optimizer, moved: Callable[[Te
     for key, value in entries.items():
         if _is_like(value, parameter):
             entries[key] = moved(value)
+            if isinstance(optimizer, Rprop) and key == "step_size":
+                # A step of zero would hardly ever grow; those of new weights are as at the start.
+                group = next(g for g in optimizer.param_groups if any(p is parameter for p in g["params"]))
+                entries[key].masked_fill_(entries[key] == 0, float(group["lr"]))

@@ -227,3 +227,16 @@ def test_whole_numbers_of_numpy_are_sizes():
     layer = SparseLayer(np.int64(3), np.int32(4))
     assert layer.shape == (4, 3)
     assert all(type(size) is int for size in layer.shape)
+
+
+def test_new_weights_move_under_rprop():
+    layer = make()
+    optimizer = torch.optim.Rprop(layer.parameters(), lr=0.01)
+    layer(torch.ones(12)).sum().backward()
+    optimizer.step()
+    change_structure(layer, torch.ones(8, 12), optimizer=optimizer)
+    before = layer.values.detach().clone()
+    optimizer.zero_grad()
+    layer(torch.ones(12)).sum().backward()
+    optimizer.step()
+    assert ((layer.values - before).abs() > 0.009).all()
