@@ -8,6 +8,7 @@ import torch
 from orbit.orbit_nets import BRIEF, audio_net, events, residual_net, scaled
 
 from snnkit.hw.xylo import chip_exact, deploy, validate
+from snnkit.hw.xylo.deployment.calibration import chance_between
 from snnkit.hw.xylo.orbit.settings import OrbitSettings
 from snnkit.nn.combinators import Sequential
 from snnkit.nn.modules import LIFTorch, LinearTorch
@@ -305,3 +306,16 @@ def test_notes_advise_what_the_method_can_do():
     report, told = notes("a2", "orbit")
     assert report.saturations
     assert "States saturate" not in told
+
+
+def test_one_class_less_than_all_is_chance_and_half_of_them_is_not():
+    data = events(samples=100)
+    net = audio_net(2)
+    answers = deploy(net, "a2", data).run(data).sum(1).argmax(-1)
+    # Classes are those of the start program, which is therefore right in all of them.
+    found = orbit(net, data=data, labels=answers).report.orbit
+    assert found.before.score == 1
+    assert (found.kept, found.after.score < 1) == ("searched", True)
+    assert found.before.score - found.after.score <= chance_between(1, found.after.score, 100)
+    assert chance_between(1, 0.99, 100) > 0.01
+    assert chance_between(1, 0.5, 100) < 0.5

@@ -19,7 +19,7 @@ from ..simulator.xylo_sim import XyloSim
 from .float_run import Calibration
 from .quantising import QuantisedNetwork, quantise
 
-__all__ = ["ShiftPoint", "Trial", "choose_plan", "shift_curve", "try_program"]
+__all__ = ["ShiftPoint", "Trial", "chance_between", "choose_plan", "shift_curve", "try_program"]
 
 Shifts = tuple[int, int, int]
 
@@ -177,11 +177,16 @@ def _best(trials: Iterable[Trial]) -> Trial:
 
 def _is_clearly_better(saturating: Trial, clean: Trial) -> bool:
     """Tell whether states should saturate: the score rises beyond chance, or nothing else gives events."""
-    mean = (saturating.score + clean.score) / 2
-    standard_error = sqrt(2 * mean * (1 - mean) / len(clean.output))
-    if saturating.score - clean.score > max(_CLEARLY, _STANDARD_ERRORS * standard_error):
+    chance = chance_between(saturating.score, clean.score, len(clean.output))
+    if saturating.score - clean.score > max(_CLEARLY, chance):
         return True
     return clean.agreement < _CLEARLY and saturating.agreement > 2 * _CLEARLY
+
+
+def chance_between(score: float, other: float, samples: int) -> float:
+    """Return by how much two fractions of right classes may differ by chance: two standard errors."""
+    mean = (score + other) / 2
+    return _STANDARD_ERRORS * sqrt(2 * mean * (1 - mean) / samples)
 
 
 def shift_curve(mapped: MappedNetwork, calibration: Calibration, plan: ScalePlan) -> tuple[ShiftPoint, ...]:

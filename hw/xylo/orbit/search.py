@@ -3,11 +3,11 @@
 import time
 from dataclasses import dataclass
 
-import numpy as np
 from torch import nn
 
 from snnkit.transforms.scaling import ScalePlan
 
+from ..deployment.calibration import chance_between
 from ..deployment.float_run import Calibration
 from ..deployment.quantising import QuantisedNetwork
 from ..mapping.mapped_network import MappedNetwork
@@ -25,9 +25,6 @@ Chosen = tuple[LayerChoice | None, LayerChoice | None]
 """Integers of hidden and output neurons; None leaves a layer as it was at the start."""
 
 __all__ = ["Searched", "search_orbit"]
-
-_STANDARD_ERRORS = 2.0
-"""A score may fall by as much: less is chance."""
 
 _CERTIFIED = 64
 """Recordings on which the scaled network is compared with the network as it was."""
@@ -116,11 +113,11 @@ class _Search:
     def is_better(self, program: Measured, best: Measured) -> bool:
         """Tell whether a program is to be taken: nearer to the network, in nothing worse than the start."""
         start, found = self.start.measures, program.measures
-        error = np.sqrt(2 * start.score * (1 - start.score) / len(self.bench.data.output))
+        chance = chance_between(start.score, found.score, len(self.bench.data.output))
         return (
             found.free < best.measures.free
             and found.is_no_worse_than(start)
-            and bool(found.score >= start.score - _STANDARD_ERRORS * error)
+            and start.score - found.score <= chance
         )
 
 
