@@ -60,7 +60,7 @@ class Choice:
 
 def run(choice: Choice, *, as_json: bool) -> int:
     """Run an experiment and print its reading, tables and checks; 1 when a check fails."""
-    require("matplotlib", "experiments", "The figures")  # Now, not after the experiment.
+    require("matplotlib", "experiments", "Drawing figures")  # Now, not after the experiment.
     experiment = _experiment(choice.name)
     order = Order(
         experiment.name,

@@ -34,7 +34,7 @@ class PlotChoice:
 
 def plot(choice: PlotChoice, *, as_json: bool) -> int:
     """Draw results of a folder."""
-    require("matplotlib", "experiments", "The figures")
+    require("matplotlib", "experiments", "Drawing figures")
     store = Store(choice.folder)
     wanted = Plot(
         _listed(choice.metrics), _listed(choice.group_by), _listed(choice.panel_by), _epochs(choice, store)

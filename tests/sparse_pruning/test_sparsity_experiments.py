@@ -157,3 +157,9 @@ def test_settings_that_contradict_themselves_are_refused(tmp_path):
         run(baselines, baselines.Settings(weights="vgg.pt"), tmp_path)
     with pytest.raises(ConfigurationError, match="there are 2 epochs"):
         run(retraining, retraining.Settings(prune_epochs=3, training=ONCE), tmp_path)
+
+
+def test_a_single_sparsity_is_drawn_without_complaint(tmp_path, recwarn):
+    settings = baselines.Settings(networks=("MLP",), sparsities=(0.9,), repeats=1, training=ONCE)
+    run(baselines, settings, tmp_path)
+    assert not [warning for warning in recwarn if "xlims" in str(warning.message)]

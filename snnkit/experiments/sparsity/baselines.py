@@ -16,8 +16,10 @@ from snnkit.experiments.sparsity.networks import (
     Network,
     Training,
     accuracy,
-    dense_network,
+    dense_networks,
     network,
+    one_network_of,
+    percent,
     restored,
     train,
 )
@@ -33,7 +35,6 @@ from snnkit.sparse.pruning import (
     prune_weights,
     sparsity_of,
 )
-from snnkit.utilities.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,6 +78,9 @@ class Settings:
     repeats: Annotated[int, Limits(low=1)] = 3
     training: Training = field(default_factory=lambda: Training(epochs=15))
 
+    def __post_init__(self) -> None:
+        one_network_of(self.weights, self.networks)
+
 
 @dataclass(frozen=True)
 class Task:
@@ -94,25 +98,13 @@ class Task:
 
 def run(settings: Settings, context: Context) -> Findings:
     """Train the dense networks, then everything that starts from them."""
-    if settings.weights and len(settings.networks) > 1:
-        raise ConfigurationError("A file of weights is of one network: name it, as in networks=['VGG11_bn'].")
+    nets = [Network(n, settings.data, settings.small, weights=settings.weights) for n in settings.networks]
+    sparse = [(way, sparsity) for way in WAYS for sparsity in settings.sparsities]
+    ways = [("dense", 0.0), ("dense, longer", 0.0), *sparse]
     tasks = []
-    context.progress.start("training dense networks", len(settings.networks) * settings.repeats)
-    for name in settings.networks:
-        net = Network(name, settings.data, settings.small, weights=settings.weights)
-        for repeat in range(settings.repeats):
-            dense = dense_network(net, settings.training, context, repeat)
-            seed = seed_of(context.seed, name, "sparse", repeat)
-            ways = [
-                ("dense", 0.0),
-                ("dense, longer", 0.0),
-                *((way, s) for way in WAYS for s in settings.sparsities),
-            ]
-            tasks += [
-                Task(net, settings.training, way, s, repeat, dense, context.data, seed) for way, s in ways
-            ]
-            context.progress.advance(len(tasks) // len(ways))
-    context.progress.finish()
+    for net, repeat, dense in dense_networks(nets, settings.repeats, settings.training, context):
+        seed = seed_of(context.seed, net.model, "sparse", repeat)
+        tasks += [Task(net, settings.training, way, s, repeat, dense, context.data, seed) for way, s in ways]
     results = context.map(measure, tasks, "pruning and training")
     tables = tuple(_table(name, results, settings) for name in settings.networks)
     exact = max(abs(result["kept"] - result["wanted"]) for result in results)
@@ -172,17 +164,12 @@ def _table(model: str, results: Sequence[Any], settings: Settings) -> Table:
     dense = _of(results, model, "dense", 0.0)
     longer = _of(results, model, "dense, longer", 0.0)
     empty = [None] * (len(settings.sparsities))
-    rows: list[tuple[str | None, ...]] = [("dense", _words(dense), *empty)]
-    rows.append(("dense, longer", _words(longer), *empty))
+    rows: list[tuple[str | None, ...]] = [("dense", percent(dense), *empty)]
+    rows.append(("dense, longer", percent(longer), *empty))
     for way in WAYS:
-        rows.append((way, None, *(_words(_of(results, model, way, s)) for s in settings.sparsities)))
+        rows.append((way, None, *(percent(_of(results, model, way, s)) for s in settings.sparsities)))
     columns = ("way", "dense", *(f"{s:.0%} sparse" for s in settings.sparsities))
     return Table(f"{model}: test accuracy in per cent, mean of {len(dense)}", columns, tuple(rows))
-
-
-def _words(values: Sequence[float]) -> str:
-    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * fmean(values):.1f}{spread}"
 
 
 def _reading(results: Sequence[Any], settings: Settings) -> str:
@@ -227,7 +214,10 @@ def draw(findings: Findings) -> "dict[str, Figure]":
         lines(axes, series, list(WAYS))
         axes.axhline(100 * fmean(_of(results, model, "dense", 0.0)), color="#5c6672", linewidth=0.8)
         axes.set(
-            title=model, xlabel="share of weights left", ylabel="test accuracy in per cent", xscale="log"
+            title=model,
+            xlabel="share of weights left",
+            ylabel="test accuracy in per cent",
+            xscale="log" if len(shares) > 1 else "linear",
         )
     return {"accuracy": figure}
 

@@ -1,8 +1,9 @@
 """The networks that the sparsity experiments start from: trained here, or of the user's file."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import fmean, stdev
 from typing import Annotated
 
 import torch
@@ -15,9 +16,21 @@ from snnkit.experiments.models import build_model
 from snnkit.experiments.sparsity.weight_files import load_weights
 from snnkit.recipes.schema import Limits
 from snnkit.sparse.pruning import MaskHolder, Masks
+from snnkit.utilities.errors import ConfigurationError
 from snnkit.utilities.files import write_arrays
 
-__all__ = ["Network", "Training", "accuracy", "dense_network", "network", "restored", "train"]
+__all__ = [
+    "Network",
+    "Training",
+    "accuracy",
+    "dense_network",
+    "dense_networks",
+    "network",
+    "one_network_of",
+    "percent",
+    "restored",
+    "train",
+]
 
 
 @dataclass(frozen=True)
@@ -74,6 +87,31 @@ def dense_network(net: Network, training: Training, context: Context, repeat: in
     arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     # Workers of a cluster read it, from other working directories.
     return write_arrays(context.folder.absolute() / f"dense-{net.model}-{repeat}.safetensors", arrays, {})
+
+
+def dense_networks(
+    nets: Sequence[Network], repeats: int, training: Training, context: Context
+) -> Iterator[tuple[Network, int, Path]]:
+    """Yield each network, the number of its repeat and the file of :func:`dense_network`; tell progress."""
+    pairs = [(net, repeat) for net in nets for repeat in range(repeats)]
+    context.progress.start("training dense networks", len(pairs))
+    for done, (net, repeat) in enumerate(pairs, 1):
+        path = dense_network(net, training, context, repeat)
+        context.progress.advance(done)
+        yield net, repeat, path
+    context.progress.finish()
+
+
+def one_network_of(weights: str, networks: Sequence[str]) -> None:
+    """Raise ConfigurationError where a file of weights is named for several networks."""
+    if weights and len(networks) > 1:
+        raise ConfigurationError("A file of weights is of one network: name it, as in networks=['VGG11_bn'].")
+
+
+def percent(values: Sequence[float]) -> str:
+    """Write shares as mean and standard deviation in per cent."""
+    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
+    return f"{100 * fmean(values):.1f}{spread}"
 
 
 def restored(net: Network, path: Path, data: Path | None) -> tuple[nn.Module, ImageSplit]:

@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import fmean, median, stdev
+from statistics import fmean, median
 from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
@@ -14,7 +14,16 @@ from torch.nn.utils import prune
 from snnkit.experiments.experiment import Context, Experiment, seed_of
 from snnkit.experiments.findings import Check, Findings, Table, to_plain
 from snnkit.experiments.settings import DataName, ModelNames
-from snnkit.experiments.sparsity.networks import Network, Training, accuracy, dense_network, restored, train
+from snnkit.experiments.sparsity.networks import (
+    Network,
+    Training,
+    accuracy,
+    dense_networks,
+    one_network_of,
+    percent,
+    restored,
+    train,
+)
 from snnkit.recipes.schema import Limits
 from snnkit.sparse import convert_model, prune_sparse_model, set_global_k
 from snnkit.sparse.memory import memory
@@ -70,6 +79,13 @@ class Settings:
     repeats: Annotated[int, Limits(low=1)] = 3
     training: Training = field(default_factory=lambda: Training(epochs=20))
 
+    def __post_init__(self) -> None:
+        one_network_of(self.weights, self.networks)
+        if self.prune_epochs > self.training.epochs:
+            raise ConfigurationError(
+                f"prune_epochs is {self.prune_epochs}; there are {self.training.epochs} epochs."
+            )
+
 
 @dataclass(frozen=True)
 class Task:
@@ -86,22 +102,14 @@ class Task:
 
 def run(settings: Settings, context: Context) -> Findings:
     """Train the dense networks, then prune and retrain them in every way."""
-    if settings.weights and len(settings.networks) > 1:
-        raise ConfigurationError("A file of weights is of one network: name it, as in networks=['VGG11_bn'].")
-    if settings.prune_epochs > settings.training.epochs:
-        raise ConfigurationError(
-            f"prune_epochs is {settings.prune_epochs}; there are {settings.training.epochs} epochs."
-        )
+    nets = [
+        Network(n, settings.data, settings.small, settings.hidden, settings.weights)
+        for n in settings.networks
+    ]
     tasks = []
-    context.progress.start("training dense networks", len(settings.networks) * settings.repeats)
-    for name in settings.networks:
-        net = Network(name, settings.data, settings.small, settings.hidden, settings.weights)
-        for repeat in range(settings.repeats):
-            dense = dense_network(net, settings.training, context, repeat)
-            seed = seed_of(context.seed, name, "loops", repeat)
-            tasks += [Task(net, settings, way, repeat, dense, context.data, seed) for way in WAYS]
-            context.progress.advance(len(tasks) // len(WAYS))
-    context.progress.finish()
+    for net, repeat, dense in dense_networks(nets, settings.repeats, settings.training, context):
+        seed = seed_of(context.seed, net.model, "loops", repeat)
+        tasks += [Task(net, settings, way, repeat, dense, context.data, seed) for way in WAYS]
     results = context.map(measure, tasks, "pruning and retraining")
     tables = tuple(_table(name, results) for name in settings.networks)
     return Findings(
@@ -209,13 +217,13 @@ def _of(results: Sequence[Any], model: str, way: str, key: str) -> list[Any]:
 
 def _table(model: str, results: Sequence[Any]) -> Table:
     dense = _of(results, model, next(iter(WAYS)), "before")
-    rows: list[tuple[str | float | None, ...]] = [("dense", _words(dense), None, None, None)]
+    rows: list[tuple[str | float | None, ...]] = [("dense", percent(dense), None, None, None)]
     for way in WAYS:
         kept, size = _of(results, model, way, "kept")[0], _of(results, model, way, "size")[0]
         rows.append(
             (
                 way,
-                _words(_of(results, model, way, "accuracy")),
+                percent(_of(results, model, way, "accuracy")),
                 f"{1 - kept / size:.2%}",
                 round(1e3 * median(_of(results, model, way, "seconds"))),
                 round(_of(results, model, way, "bytes")[0] / 1024, 1),
@@ -223,11 +231,6 @@ def _table(model: str, results: Sequence[Any]) -> Table:
         )
     columns = ("loop", "test accuracy in per cent", "sparsity", "CPU ms of an epoch", "KiB of the model")
     return Table(f"{model}: fully connected layers pruned, mean of {len(dense)}", columns, tuple(rows))
-
-
-def _words(values: Sequence[float]) -> str:
-    spread = f" ± {100 * stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * fmean(values):.1f}{spread}"
 
 
 def _checks(results: Sequence[Any]) -> list[Check]:
