@@ -91,7 +91,7 @@ def _build(cls: type, table: Mapping[str, Any], path: str, problems: list[str]) 
     try:
         return cls(**values)
     except ConfigurationError as error:
-        problems.append(f"{path.rstrip('.') or 'recipe'}: {error}")
+        problems.append(f"{path.rstrip('.')}: {error}" if path else str(error))
         return None
 
 

@@ -113,7 +113,7 @@ def test_every_problem_is_listed_at_once():
         ({"encoding__steps": 1}, "encoding: graded encoding: steps is 1; it must be at least 2."),
         ({"network__hidden": []}, "network: hidden must hold at least one number."),
         ({"data__split_by": "take"}, "data: Folder layout: Unknown field in split_by 'take'. Known: label."),
-        ({"name": "a/b"}, "recipe: name is 'a/b'; it must be a word without slashes."),
+        ({"name": "a/b"}, "name is 'a/b'; it must be a word without slashes."),
     ],
 )
 def test_one_problem_is_said_in_words(override, problem):
