@@ -145,10 +145,17 @@ def _chip_population(net: nn.Module, found: Population, chip: Chip, plan: ScaleP
 def _layer(net: nn.Module, weights: Weights) -> Layer:
     path = _locate(net, weights.path, weights.module)
     modules = {bare_path(name): core_of(module) for name, module in net.named_modules()}
-    if path is not None and weights.recurrent:
-        return Layer(path, "w_rec", None, False, weights.factors)
     if path is not None:
+        name = "w_rec" if weights.recurrent else "weight"
         tensors = own_tensors(modules[path])
+        if name not in tensors:
+            raise ConfigurationError(
+                f"{path}: its {name} is computed from other parameters ({', '.join(sorted(tensors))}), so no "
+                "rounded value can be put in its place. Give for_chip weights that are parameters: of sparse "
+                "modules, dense_spiking(net)."
+            )
+        if weights.recurrent:
+            return Layer(path, name, None, False, weights.factors)
         transposed = isinstance(modules[path], nn.Linear)
         return Layer(path, "weight", "bias" if "bias" in tensors else None, transposed, weights.factors)
     # Weights that a container holds stand in its graph as a layer of their own.

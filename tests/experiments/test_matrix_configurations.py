@@ -179,6 +179,14 @@ def test_files_of_other_kinds_are_refused(tmp_path):
         read_matrix(tmp_path / "n.yml")
 
 
+def test_aliases_that_multiply_or_hold_themselves_are_refused(tmp_path):
+    levels = [f"l{i}: &l{i} [*l{i - 1}, *l{i - 1}, *l{i - 1}]" for i in range(1, 40)]
+    for text in ("\n".join(["l0: &l0 [1]", *levels]), "models: &m [*m]"):
+        (tmp_path / "m.yml").write_text(text)
+        with pytest.raises(FileFormatError, match="aliases"):
+            read_matrix(tmp_path / "m.yml")
+
+
 @pytest.mark.parametrize("name", TINY)
 def test_a_missing_section_has_a_default_or_is_told(name):
     table = {key: value for key, value in TINY.items() if key != name}

@@ -29,6 +29,7 @@ from snnkit.sparse.spiking import (
     synaptic_events,
 )
 from snnkit.sparse.spiking.training import rewired_within
+from snnkit.transforms import for_chip
 from snnkit.utilities.chips import get_chip
 from snnkit.utilities.errors import ConfigurationError
 
@@ -202,11 +203,36 @@ def test_the_program_is_that_of_the_masked_dense_net():
     assert programs[0].weights_rec.any()
 
 
-def test_a_chip_exact_net_is_made_of_the_dense_twin():
-    dense, sparse = pruned_pair()
-    data = events(8, 30, 6)
-    outputs = [chip_exact(net, "imu", calibration=data)(data)[0] for net in (dense, dense_spiking(sparse))]
-    assert torch.equal(outputs[0], outputs[1])
+def test_a_chip_exact_sparse_net_has_events_and_gradients_of_its_dense_twin():
+    torch.manual_seed(0)
+    slow = {"tau_mem": 0.2, "tau_syn": 0.1, "dt": 0.05}
+    dense = Sequential(
+        LinearTorch((6, 20)), LIFTorch(20, has_rec=True, max_spikes_per_dt=31, **slow),
+        LinearTorch((20, 3)), LIFTorch(3, max_spikes_per_dt=1, **slow),
+    )  # fmt: skip
+    apply_masks(dense, prune_masks(dense, 0.3))
+    masks, data, found = masks_of(dense), events(8, 30, 6), []
+    for net in (dense, sparse_spiking(copy.deepcopy(dense), masks)):
+        exact = chip_exact(net, "imu", calibration=data)
+        output = exact(data)[0]
+        output.sum().backward()
+        grads = {name: p.grad for name, p in exact.named_parameters()}
+        found.append((output, grads))
+    (their, dense_grads), (mine, sparse_grads) = found
+    assert their.any()
+    assert torch.equal(mine, their)
+    for name, mask in masks.items():
+        path = name.rpartition(".")[0]
+        expected = dense_grads[f"net.{name}"][mask]
+        assert expected.any()
+        torch.testing.assert_close(sparse_grads[f"net.{path}.synapses.values"].sort()[0], expected.sort()[0])
+
+
+def test_for_chip_says_what_to_do_with_sparse_modules():
+    _, sparse = pruned_pair()
+    with pytest.raises(ConfigurationError, match=r"dense_spiking\(net\)"):
+        for_chip(sparse, "imu", calibration=events(8, 30, 6))
+    for_chip(dense_spiking(sparse), "imu", calibration=events(8, 30, 6))
 
 
 def test_wide_nets_map_after_pruning_to_their_chip():

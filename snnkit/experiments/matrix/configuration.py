@@ -1,6 +1,7 @@
 """Matrix configurations: a YAML or TOML file that stands for the jobs of all its combinations."""
 
 import itertools
+import math
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ _KEYS = (
     "training_params",
     "teleportations",
 )
+_LARGEST = 100_000
 _DEFAULTS = {"initializers": "none", "teleportations": {"no_teleport": True}}
 _REQUIRED = ("datasets", "models", "optimizers", "training_params")
 
@@ -122,9 +124,25 @@ def _read_yaml(text: str, source: str) -> Any:
             f'{source} needs PyYAML: pip install "snnkit[experiments]" ({error}). TOML needs nothing.'
         ) from error
     try:
-        return yaml.safe_load(text)
+        found = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise FileFormatError(f"{source} is not valid YAML: {error}.") from error
+    if _written_out(found, {}) > _LARGEST:
+        raise FileFormatError(
+            f"{source} has more than {_LARGEST:,} entries: its aliases (*name) multiply, or hold themselves."
+        )
+    return found
+
+
+def _written_out(node: Any, known: dict[int, float]) -> float:
+    """Return how many entries a value has with all its aliases written out; infinite inside itself."""
+    if not isinstance(node, dict | list):
+        return 1
+    if id(node) not in known:
+        known[id(node)] = math.inf
+        children = node.values() if isinstance(node, dict) else node
+        known[id(node)] = 1 + sum(_written_out(child, known) for child in children)
+    return known[id(node)]
 
 
 _READERS = {".toml": _read_toml, ".yaml": _read_yaml, ".yml": _read_yaml}
