@@ -94,7 +94,7 @@ def test_recurrent_events_and_gradients_are_those_of_the_dense_module(  # noqa: 
     dense = neurons(size, synapses, dtype, seed, relative_window=relative, max_spikes_per_dt=3, **surrogate)
     sparse = SparseLIFTorch.from_dense(dense)
     data = events(batch, steps, size * synapses, seed=seed, dtype=dtype)
-    weights = torch.randn(batch, steps, size, dtype=dtype)
+    weights = torch.randn(batch, steps, size, dtype=dtype, generator=torch.Generator().manual_seed(seed))
     expected, their = gradients(dense, data, weights)
     with mock.patch.object(lif_function, "DENSE_FROM", dense_from):
         found, mine = gradients(sparse, data, weights)
@@ -103,7 +103,8 @@ def test_recurrent_events_and_gradients_are_those_of_the_dense_module(  # noqa: 
     their["synapses.values"] = their.pop("w_rec").reshape(-1)[places]
     assert mine.keys() == their.keys()
     for name, gradient in their.items():
-        scale = float(gradient.abs().max()) + 1e-3
+        # Terms of about the size of the weights are added up, and may cancel.
+        scale = max(float(gradient.abs().max()), float(weights.abs().max()))
         torch.testing.assert_close(mine[name], gradient, rtol=0, atol=TOLERANCE[dtype] * scale, msg=name)
 
 
