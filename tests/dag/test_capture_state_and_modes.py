@@ -266,3 +266,20 @@ def test_examples_are_found_where_the_model_tells():
 def test_a_models_own_error_is_told_as_such():
     with pytest.raises(CaptureError, match="itself fails on the example inputs"):
         build_from_unstructured_module(nn.Linear(3, 2), (torch.randn(2, 5),))
+
+
+class Jitter(nn.Module):
+    def forward(self, x):
+        noise = torch.zeros_like(x)
+        noise[:, :2].uniform_(0.25, 0.5)
+        return x + noise
+
+
+def test_uniform_numbers_may_be_drawn_into_a_part_of_a_tensor():
+    x = torch.randn(3, 4)
+    graph = build_from_unstructured_module(Jitter(), (x,))
+    torch.manual_seed(1)
+    expected = Jitter()(x)
+    torch.manual_seed(1)
+    assert torch.equal(graph(x), expected)
+    assert (expected != x).any()

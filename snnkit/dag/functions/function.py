@@ -87,6 +87,8 @@ def _in_place(operation: str) -> Any:
         return _assign_item
     if operation == "assign":
         return function_named(operation).compute
+    if operation == "uniform":
+        return _uniform_into
     renamed = {"gaussian": "normal_", "to": None}.get(operation, f"{operation}_")
     method = getattr(Tensor, renamed, None) if renamed else None
     if method is not None:
@@ -102,3 +104,8 @@ def _in_place(operation: str) -> Any:
 def _assign_item(input: Tensor, index: Any, value: Any) -> Tensor:
     input[index] = value
     return input
+
+
+def _uniform_into(input: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+    # The method's own names are `from`, which Python cannot write, and `to`.
+    return input.uniform_(low, high)
