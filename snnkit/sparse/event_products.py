@@ -26,8 +26,7 @@ __all__ = ["EventProduct", "event_product"]
 
 
 class EventProduct(torch.autograd.Function):
-    """``apply(values, events, pattern)`` returns ``events @ A(values).T`` for events ``(rows, "
-    "in_features)``."""
+    """``apply(values, events, pattern)`` returns ``events @ A(values).T``; events ``(rows, in_features)``."""
 
     @staticmethod
     def forward(ctx: Any, values: Tensor, events: Tensor, pattern: Pattern) -> Tensor:

@@ -1,23 +1,9 @@
 """What docs/sparse.md shows, runs and prints what the page says."""
 
-import contextlib
-import io
-import re
-from pathlib import Path
-
-PAGE = (Path(__file__).resolve().parents[2] / "docs" / "sparse.md").read_text(encoding="utf-8")
+from pages import run_page
 
 
 def test_the_page_runs_and_prints_what_it_shows():
-    parts = re.findall(r"```(python|text)\n(.*?)```", PAGE, flags=re.DOTALL)
-    names: dict = {}
-    printed = ""
-    for kind, content in parts:
-        if kind == "python":
-            stream = io.StringIO()
-            with contextlib.redirect_stdout(stream):
-                exec(compile(content, "docs/sparse.md", "exec"), names)
-            printed = stream.getvalue().strip()
-        else:
-            assert printed == content.strip()
-    assert printed.startswith("StructureChange")
+    run = run_page("sparse.md")
+    assert run.differing() == []
+    assert run.printed[-1].startswith("StructureChange")

@@ -100,12 +100,16 @@ class GradualPruning(MaskHolder):
 
     def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         super()._after(optimizer, args, kwargs)
-        end = self.schedule.end
-        if self.steps <= end and (self.steps % self.every == 0 or self.steps == end):
+        if self._is_due():
             progress = self.schedule.progress(self.steps)
             aim = self._before_pruning + (self.sparsity - self._before_pruning) * progress
             if progress > 0 and aim > self._gone():
                 self._set(prune_masks(self._model, aim, within=self.masks, **self._options))
+
+    def _is_due(self) -> bool:
+        """Whether the schedule asks for weights at this step."""
+        end = self.schedule.end
+        return self.steps <= end and (self.steps % self.every == 0 or self.steps == end)
 
     def _gone(self) -> float:
         """Return the share of the weights that is gone."""

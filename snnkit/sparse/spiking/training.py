@@ -102,8 +102,7 @@ class ChipPruning(GradualPruning):
 
     def _after(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
         super()._after(optimizer, args, kwargs)
-        due = self.steps % self.every == 0 or self.steps == self.schedule.end
-        if self.steps > self.schedule.end or not due:
+        if not self._is_due():
             return
         left = 1 - self.schedule.progress(self.steps)
         allowed = (int(self._excess[0] * left), int(self._excess[1] * left))
